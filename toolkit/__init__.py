@@ -1,0 +1,7 @@
+"""Decoders to Encoders: compute-optimal contrastive fine-tuning of decoder language models.
+
+Two halves meet at one contract, the run table (`toolkit.runs`): the left half trains and makes
+rows, the right half (`toolkit.laws`, `toolkit.recipe`) fits rows from anywhere and needs no torch.
+"""
+
+__version__ = "0.1.0"

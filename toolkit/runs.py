@@ -1,0 +1,350 @@
+"""Runs: a configuration in, a record out, and the run table that the two halves share.
+
+A run's folder holds `config.json`, later `record.json`. The record is the only evidence that a
+run ended: it is written last, in one atomic step, and carries a checksum of its own content.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import os
+import types
+from dataclasses import asdict, dataclass, fields
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, get_args, get_origin, get_type_hints
+
+from toolkit.errors import ToolkitError, nearest
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+METHODS = ("full", "freeze", "lora", "bias")
+CONVENTIONS = ("paper", "model", "hardware")
+POOLINGS = ("mean", "last")
+ENDED = ("finished", "diverged")
+FORMAT = 1
+
+
+@dataclass(frozen=True)
+class RunConfig:
+    """One run, fully described; validated when it is made.
+
+    Attributes:
+        decoder: Name for `toolkit.suite.find`: small-38k, pythia-70m, a folder, a hub name.
+        budget_flop: FLOP to spend, counted in `flop_convention`.
+        method: full, freeze, lora or bias.
+        data: `docstrings`, a JSONL, CSV or Parquet file, or `hub:owner/name`.
+        flop_convention: paper, model or hardware (see `toolkit.flops`).
+        lr: Peak learning rate; None takes the default for method and decoder.
+        batch_pairs: Pairs a step; None takes the default for the decoder.
+        max_pairs: At most so many distinct training pairs; None for all there are.
+        max_tokens: Texts are cut at so many tokens.
+        temperature: Of the contrastive loss; similarities are divided by it.
+        pooling: mean over real tokens, or last token.
+        trained_blocks: freeze only: the last so many blocks, or a fraction of them below 1;
+            None for half of them.
+        lora_rank, lora_alpha: lora only; None for rank 32 and alpha equal to the rank.
+        lora_targets: lora only: module names; None for the four linears and the embedding.
+        weight_decay: Of AdamW, not on biases and norms.
+        warmup: Share of the steps with a linearly growing learning rate.
+        candidates: Size of the fixed held-out set, and so candidates of its loss.
+        checkpointing: Recompute blocks in the backward pass to save memory.
+        chunk_tokens: Tokens of one chunk of the cached-gradient step; None chooses by memory.
+        seed: Of initialisation (LoRA) and data order.
+    """
+
+    decoder: str
+    budget_flop: float
+    method: str = "full"
+    data: str = "docstrings"
+    flop_convention: str = "model"
+    lr: float | None = None
+    batch_pairs: int | None = None
+    max_pairs: int | None = None
+    max_tokens: int = 75
+    temperature: float = 0.025
+    pooling: str = "mean"
+    trained_blocks: int | float | None = None
+    lora_rank: int | None = None
+    lora_alpha: float | None = None
+    lora_targets: tuple[str, ...] | None = None
+    weight_decay: float = 0.1
+    warmup: float = 0.1
+    candidates: int = 1024
+    checkpointing: bool = False
+    chunk_tokens: int | None = None
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        for name, hint in _field_types().items():
+            object.__setattr__(self, name, _convert(name, getattr(self, name), hint))
+        _one_of("method", self.method, METHODS)
+        _one_of("flop_convention", self.flop_convention, CONVENTIONS)
+        _one_of("pooling", self.pooling, POOLINGS)
+        positive = ("budget_flop", "temperature", "lr", "batch_pairs", "max_pairs", "max_tokens")
+        for name in (*positive, "lora_rank", "lora_alpha", "trained_blocks", "chunk_tokens"):
+            value = getattr(self, name)
+            if value is not None and not (value > 0 and math.isfinite(value)):
+                raise ToolkitError(f"{name} must be a positive finite number, not {value}")
+        if self.candidates < 2 or (self.batch_pairs is not None and self.batch_pairs < 2):
+            raise ToolkitError(
+                "batch_pairs and candidates must be at least 2: one pair alone "
+                "has nothing to be told apart from"
+            )
+        if not 0 <= self.warmup < 1:
+            raise ToolkitError(
+                f"warmup is a share of the steps, from 0 to below 1, not {self.warmup}"
+            )
+        if not (self.weight_decay >= 0 and math.isfinite(self.weight_decay)):
+            raise ToolkitError(f"weight_decay must be zero or more, not {self.weight_decay}")
+        if self.seed < 0:
+            raise ToolkitError(f"seed must be zero or more, not {self.seed}")
+        blocks = self.trained_blocks
+        if isinstance(blocks, float) and blocks >= 1:
+            raise ToolkitError(
+                f"trained_blocks is a whole number of blocks or a fraction below 1, not {blocks}"
+            )
+        owners = {
+            "trained_blocks": "freeze",
+            "lora_rank": "lora",
+            "lora_alpha": "lora",
+            "lora_targets": "lora",
+        }
+        for name, owner in owners.items():
+            if getattr(self, name) is not None and self.method != owner:
+                raise ToolkitError(
+                    f"{name} belongs to method {owner}, but this run's method is "
+                    f"{self.method}; give {owner} a grid of its own"
+                )
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> RunConfig:
+        """A configuration from plain values, as YAML, JSON or a notebook's parameters give them.
+
+        Raises:
+            ToolkitError: A key is unknown (nearest are offered), missing, or has a bad value.
+        """
+        known = [field.name for field in fields(cls)]
+        for key in values:
+            if key not in known:
+                raise ToolkitError(f"unknown run parameter {key!r}{nearest(str(key), known)}")
+        for key in ("decoder", "budget_flop"):
+            if values.get(key) is None:
+                raise ToolkitError(f"a run needs {key}")
+        return cls(**values)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON types only, so that `from_dict` gives back an equal configuration."""
+        return {key: list(v) if isinstance(v, tuple) else v for key, v in asdict(self).items()}
+
+    @property
+    def run_id(self) -> str:
+        """A readable, stable name for the run's folder: what it is, then a digest of it all."""
+        digest = hashlib.sha256(_canonical(self.to_dict()).encode()).hexdigest()[:8]
+        decoder = "".join(c if c.isalnum() or c in ".-" else "-" for c in self.decoder)[-40:]
+        return f"{self.method}-{decoder.strip('.-')}-{self.budget_flop:.3g}-s{self.seed}-{digest}"
+
+
+@dataclass(frozen=True)
+class RunRecord:
+    """What a run did: one row of the run table, and its curve.
+
+    Attributes:
+        config: As asked for.
+        status: finished or diverged.
+        reason: Why it diverged; empty when finished.
+        params, trainable: Non-embedding parameters, and the trained ones among them.
+        flop_paper, flop_model, flop_hardware: FLOP spent in each convention.
+        tokens, pairs, unique_pairs, steps: Real tokens and pairs seen; distinct pairs; steps.
+        loss: Held-out contrastive loss over `candidates` candidates (nats); NaN if diverged.
+        recall_at_1, recall_at_10, mrr: Retrieval of the positive on the same held-out set.
+        lr, batch_pairs, trained_blocks, lora_rank: As resolved from the defaults.
+        seconds: Wall time of training, evaluation left out. `hardware`, `code_version`: where.
+        curve: Points of (step, FLOP in the run's convention, training loss, held-out loss or
+            None).
+    """
+
+    config: RunConfig
+    status: str
+    reason: str
+    params: int
+    trainable: int
+    flop_paper: int
+    flop_model: int
+    flop_hardware: int
+    tokens: int
+    pairs: int
+    unique_pairs: int
+    steps: int
+    loss: float
+    recall_at_1: float
+    recall_at_10: float
+    mrr: float
+    lr: float
+    batch_pairs: int
+    trained_blocks: int | None
+    lora_rank: int | None
+    seconds: float
+    hardware: str
+    code_version: str
+    curve: tuple[tuple[int, float, float, float | None], ...] = ()
+
+    def row(self) -> dict[str, Any]:
+        """The run's row of the table: its configuration, overlaid with what came of it."""
+        result = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in _NOT_COLUMNS}
+        return {"run": self.config.run_id, **self.config.to_dict(), **result}
+
+    def to_json(self) -> str:
+        """The record as text, with a checksum that makes damage visible."""
+        body = {
+            "format": FORMAT,
+            "config": self.config.to_dict(),
+            "result": {f.name: getattr(self, f.name) for f in fields(self) if f.name != "config"},
+        }
+        body["sha256"] = hashlib.sha256(_canonical(body).encode()).hexdigest()
+        return json.dumps(body, indent=1) + "\n"
+
+    @classmethod
+    def from_json(cls, text: str) -> RunRecord:
+        """The record from its text.
+
+        Raises:
+            ToolkitError: The text is damaged, incomplete, altered or of another format.
+        """
+        try:
+            body = json.loads(text)
+            claimed = body.pop("sha256")
+            if body["format"] != FORMAT:
+                raise ToolkitError(f"is of format {body['format']}, not {FORMAT}")
+            if claimed != hashlib.sha256(_canonical(body).encode()).hexdigest():
+                raise ToolkitError("does not match its checksum")
+            result = body["result"]
+            result["curve"] = tuple(tuple(point) for point in result["curve"])
+            record = cls(config=RunConfig.from_dict(body["config"]), **result)
+            if record.status not in ENDED:
+                raise ToolkitError(f"has status {record.status!r}")
+            return record
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+            raise ToolkitError("is not a whole run record") from error
+
+
+_NOT_COLUMNS = ("config", "curve")
+
+
+def write_atomically(path: Path, text: str) -> None:
+    """Write `text` so that `path` is either as before or complete, even if power is lost."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        with open(temporary, "w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def read_record(path: Path, expected: RunConfig | None = None) -> RunRecord:
+    """The record at `path`; where `expected` is given, of that very configuration.
+
+    Raises:
+        ToolkitError: It is missing, damaged or another run's; the sentence names the file.
+    """
+    try:
+        record = RunRecord.from_json(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise ToolkitError(f"{path} does not exist") from error
+    except (OSError, UnicodeDecodeError) as error:
+        raise ToolkitError(f"{path} cannot be read: {error}") from error
+    except ToolkitError as error:
+        raise ToolkitError(f"{path} {error}; the run will be done again") from error
+    if expected is not None and record.config != expected:
+        raise ToolkitError(f"{path} belongs to another configuration; the run will be done again")
+    return record
+
+
+def run_table(records: list[RunRecord]) -> pd.DataFrame:
+    """The run table, one row a record, in a stable order."""
+    import pandas as pd
+
+    rows = sorted((record.row() for record in records), key=lambda row: str(row["run"]))
+    return pd.DataFrame(rows)
+
+
+def read_table(source: str | Path) -> pd.DataFrame:
+    """The run table of a sweep's folder (its `runs.csv`) or of any CSV file.
+
+    Raises:
+        ToolkitError: There is no such table, or it is not a CSV.
+    """
+    import pandas as pd
+
+    path = Path(source)
+    if path.is_dir():
+        path = path / "runs.csv"
+    if not path.is_file():
+        raise ToolkitError(
+            f"no run table at {path}; run the sweep first: python -m toolkit sweep {Path(source)}"
+        )
+    try:
+        return pd.read_csv(path)
+    except (ValueError, UnicodeDecodeError, OSError) as error:
+        raise ToolkitError(f"{path} is not a readable CSV table: {error}") from error
+
+
+def _canonical(value: Any) -> str:
+    return json.dumps(value, sort_keys=True, separators=(",", ":"))
+
+
+def _one_of(name: str, value: str, known: tuple[str, ...]) -> None:
+    if value not in known:
+        raise ToolkitError(f"unknown {name} {value!r}{nearest(value, known)}")
+
+
+@cache
+def _field_types() -> dict[str, tuple[type, ...]]:
+    """For each field of RunConfig, the plain types it may have."""
+    hints = get_type_hints(RunConfig)
+    return {
+        f.name: get_args(hints[f.name])
+        if get_origin(hints[f.name]) is types.UnionType
+        else (hints[f.name],)
+        for f in fields(RunConfig)
+    }
+
+
+def _convert(name: str, value: Any, allowed: tuple[type, ...]) -> Any:
+    """`value` as one of the allowed types: YAML reads 1e12 as text, and whole floats as floats."""
+    if value is None and type(None) in allowed:
+        return None
+    numbers = [kind for kind in (int, float) if kind in allowed]
+    if numbers and not isinstance(value, bool):
+        return _number(name, value, numbers)
+    if bool in allowed and isinstance(value, bool):
+        return value
+    if str in allowed and isinstance(value, str) and value:
+        return value
+    texts = isinstance(value, (list, tuple)) and value and all(isinstance(v, str) for v in value)
+    if texts and any(get_origin(kind) is tuple for kind in allowed):
+        return tuple(value)
+    raise ToolkitError(f"{name} has the bad value {value!r}")
+
+
+def _number(name: str, value: Any, kinds: list[type]) -> int | float:
+    try:
+        number = value if isinstance(value, (int, float)) else float(value)
+        if (
+            int in kinds
+            and float(number).is_integer()
+            and (float not in kinds or isinstance(number, int))
+        ):
+            return int(number)
+        if float in kinds:
+            return float(number)
+    except (TypeError, ValueError, OverflowError):
+        pass
+    wanted = "a number" if float in kinds else "a whole number"
+    raise ToolkitError(f"{name} must be {wanted}, not {value!r}")
