@@ -320,7 +320,7 @@ def _convert(name: str, value: Any, allowed: tuple[type, ...]) -> Any:
     """`value` as one of the allowed types: YAML reads 1e12 as text, and whole floats as floats."""
     if value is None and type(None) in allowed:
         return None
-    numbers = [kind for kind in (int, float) if kind in allowed]
+    numbers: list[type] = [kind for kind in (int, float) if kind in allowed]
     if numbers and not isinstance(value, bool):
         return _number(name, value, numbers)
     if bool in allowed and isinstance(value, bool):

@@ -272,7 +272,8 @@ def _split_parameters(block: Any) -> tuple[list[Linear], list[tuple[str, Any]]]:
     from torch.nn import Linear as TorchLinear
     from transformers.pytorch_utils import Conv1D
 
-    linears, covered = [], set()
+    linears: list[Linear] = []
+    covered: set[str] = set()
     for key, module in block.named_modules():
         if isinstance(module, TorchLinear):
             inputs, outputs = module.in_features, module.out_features
