@@ -23,9 +23,10 @@ from toolkit.pairs import Pair, normalise
 
 # The core dependencies with documentation to speak of, and what those install themselves.
 PACKAGES = (
-    "torch transformers peft accelerate huggingface_hub tokenizers safetensors numpy pandas scipy "
-    "matplotlib seaborn pyarrow sympy networkx jinja2 fsspec pillow fonttools mpmath psutil"
-).split()
+    *("torch", "transformers", "peft", "accelerate", "huggingface_hub", "tokenizers"),
+    *("numpy", "pandas", "scipy", "matplotlib", "seaborn", "pyarrow", "safetensors"),
+    *("sympy", "networkx", "jinja2", "fsspec", "pillow", "fonttools", "mpmath", "psutil"),
+)
 
 _SKIPPED_FOLDERS = {"test", "tests", "testing", "_vendor", "vendor", "vendored", "__pycache__"}
 _MIN_QUERY_WORDS = 4
@@ -52,7 +53,7 @@ def mine(packages: Iterable[str] = PACKAGES, *, workers: int | None = None) -> l
 
 
 @cache
-def fingerprint(packages: tuple[str, ...] = tuple(PACKAGES)) -> str:
+def fingerprint(packages: tuple[str, ...] = PACKAGES) -> str:
     """A digest of what `mine` would read: the packages' versions and the miner's own."""
     versions = [f"{name}={_version(name)}" for name in packages]
     return hashlib.sha256(f"{_MINER_VERSION} {versions}".encode()).hexdigest()[:16]

@@ -7,10 +7,11 @@ import json
 import os
 import shutil
 from collections.abc import Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, BinaryIO
 
 import numpy as np
 
@@ -122,23 +123,22 @@ def _build(
     building.mkdir(parents=True)
     try:
         counts = dict.fromkeys(_SIDES, 0)
-        writers = {side: _Writer(building, side) for side in _SIDES}
-        while chunk := list(islice(pairs, 4096)):
-            texts = [text for pair in chunk for text in (pair.query, pair.positive)]
-            encoded = tokenizer(
-                texts,
-                add_special_tokens=False,
-                truncation=True,
-                max_length=max_tokens,
-                return_attention_mask=False,
-            )["input_ids"]
-            for pair, *tokens in zip(chunk, encoded[::2], encoded[1::2], strict=True):
-                if all(tokens):
-                    side = "held_out" if pair.held_out else "train"
-                    writers[side].write(pair.key, tokens)
-                    counts[side] += 1
-        for writer in writers.values():
-            writer.close()
+        with ExitStack() as files:
+            writers = {side: _Writer(building, side, files) for side in _SIDES}
+            while chunk := list(islice(pairs, 4096)):
+                texts = [text for pair in chunk for text in (pair.query, pair.positive)]
+                ids = tokenizer(
+                    texts,
+                    add_special_tokens=False,
+                    truncation=True,
+                    max_length=max_tokens,
+                    return_attention_mask=False,
+                )["input_ids"]
+                for pair, *tokens in zip(chunk, ids[::2], ids[1::2], strict=True):
+                    if all(tokens):
+                        side = "held_out" if pair.held_out else "train"
+                        writers[side].write(pair.key, tokens)
+                        counts[side] += 1
         if not sum(counts.values()):
             raise ToolkitError(f"data {source!r} holds no pair")
         (building / "counts.json").write_text(json.dumps(counts), encoding="utf-8")
@@ -153,10 +153,13 @@ def _build(
 class _Writer:
     """Appends one side's pairs to its five files."""
 
-    def __init__(self, folder: Path, side: str) -> None:
-        self.ids = [open(folder / f"{side}.{text}.ids", "wb") for text in _TEXTS]
-        self.offsets = [open(folder / f"{side}.{text}.offsets", "wb") for text in _TEXTS]
-        self.keys = open(folder / f"{side}.keys", "wb")
+    def __init__(self, folder: Path, side: str, files: ExitStack) -> None:
+        def create(name: str) -> BinaryIO:
+            return files.enter_context(open(folder / f"{side}.{name}", "wb"))
+
+        self.ids = [create(f"{text}.ids") for text in _TEXTS]
+        self.offsets = [create(f"{text}.offsets") for text in _TEXTS]
+        self.keys = create("keys")
         self.ends = [0, 0]
         for file in self.offsets:
             file.write(np.int64(0).tobytes())
@@ -168,20 +171,16 @@ class _Writer:
             self.offsets[text].write(np.int64(self.ends[text]).tobytes())
         self.keys.write(np.uint64(key).tobytes())
 
-    def close(self) -> None:
-        for file in (*self.ids, *self.offsets, self.keys):
-            file.close()
-
 
 def _open(folder: Path, side: str) -> TokenisedPairs:
-    columns = [
+    queries, positives = (
         TokenColumn(
             _map(folder / f"{side}.{text}.ids", np.int32),
             _map(folder / f"{side}.{text}.offsets", np.int64),
         )
         for text in _TEXTS
-    ]
-    return TokenisedPairs(*columns, keys=_map(folder / f"{side}.keys", np.uint64))
+    )
+    return TokenisedPairs(queries, positives, _map(folder / f"{side}.keys", np.uint64))
 
 
 def _map(path: Path, dtype: type[np.generic]) -> np.ndarray:
