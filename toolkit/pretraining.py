@@ -117,7 +117,11 @@ def pretrain(
         num_attention_heads=shape.heads,
         intermediate_size=4 * shape.hidden,
         max_position_embeddings=512,
-        rotary_pct=0.25,
+        rope_parameters={
+            "rope_type": "default",
+            "rope_theta": 10_000.0,
+            "partial_rotary_factor": 0.25,
+        },
         tie_word_embeddings=True,  # the encoder needs no head of its own, nor does the repository
         use_cache=False,
         bos_token_id=0,
@@ -182,7 +186,7 @@ def _token_stream(decoder: Decoder, *, held_out: bool) -> np.ndarray:
 
 
 def _sequences(text: np.ndarray, first: int, count: int, context: int) -> torch.Tensor:
-    """Sequences `first` … `first + count` of the text, starting anew at its end: [count, context]."""
+    """Sequences `first` … `first + count` of the text, which repeats: [count, context]."""
     import torch
 
     whole = len(text) // context
@@ -191,7 +195,7 @@ def _sequences(text: np.ndarray, first: int, count: int, context: int) -> torch.
 
 
 def _held_out_loss(model: torch.nn.Module, decoder: Decoder, context: int) -> float:
-    """Mean loss over 512 held-out sequences, with the weights as they will be stored."""
+    """Mean loss over 512 held-out sequences."""
     import torch
 
     text = _token_stream(decoder, held_out=True)
