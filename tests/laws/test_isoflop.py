@@ -1,0 +1,165 @@
+"""IsoFLOP fits: minima, refusals, laws of the minima, crossovers."""
+
+import json
+import math
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from toolkit.errors import ToolkitError
+from toolkit.laws import as_json, crossovers, fit_isoflop
+
+PUBLISHED = Path(__file__).parents[2].parent / "shared" / "laws"
+SIZES = np.geomspace(1e4, 1e6, 7)
+
+
+def runs(
+    budgets,
+    *,
+    sizes=SIZES,
+    best=lambda c: 1e5 * (c / 1e12) ** 0.5,
+    loss=lambda c: 2.0 + 40.0 * c**-0.15,
+    curvature=0.3,
+    noise=0.0,
+    seeds=1,
+    rng=None,
+):
+    """A table whose losses are parabolas in log params with known minima."""
+    rng = rng or np.random.default_rng(0)
+    rows = [
+        {
+            "budget_flop": c,
+            "params": n,
+            "tokens": c / (6 * n),
+            "seed": s,
+            "loss": loss(c) + curvature / 2 * math.log(n / best(c)) ** 2 + noise * rng.normal(),
+        }
+        for c in budgets
+        for n in sizes
+        for s in range(seeds)
+    ]
+    return pd.DataFrame(rows)
+
+
+BUDGETS = np.geomspace(1e11, 1e13, 5)
+
+
+def test_noise_free_parabolas_give_back_their_laws():
+    fit = fit_isoflop(runs(BUDGETS), resamples=20)
+    assert [m.status for m in fit.minima] == ["interior"] * 5
+    assert fit.params_law.exponent.value == pytest.approx(0.5, rel=1e-9)
+    assert fit.params_law.predict(1e12).value == pytest.approx(1e5, rel=1e-9)
+    assert fit.tokens_law.predict(1e12).value == pytest.approx(1e12 / 6e5, rel=1e-9)
+    assert fit.loss_law.form == "saturating"
+    assert fit.loss_law.asymptote.value == pytest.approx(2.0, rel=1e-6)
+    assert fit.loss_law.exponent.value == pytest.approx(-0.15, rel=1e-5)
+    assert fit.minima[0].curvature == pytest.approx(0.3)
+
+
+def test_a_minimum_beyond_the_sizes_is_refused_and_the_best_size_tried_stands_in():
+    fit = fit_isoflop(runs(BUDGETS, sizes=np.geomspace(2e5, 2e6, 5)), resamples=20)
+    low = fit.minima[0]
+    assert low.status == "edge-low"
+    assert math.isnan(low.params.value)
+    assert low.best_params == pytest.approx(2e5)
+    assert fit.loss_law.sources[0] == "best-tried"
+    assert fit.loss_law.values[0] == low.best_loss
+    assert fit.params_law.status == "too-few" or len(fit.params_law.budgets) < 5
+
+
+def test_a_parabola_that_opens_downwards_has_no_minimum():
+    fit = fit_isoflop(runs(BUDGETS, curvature=-0.3), resamples=20)
+    assert {m.status for m in fit.minima} == {"no-curvature"}
+    assert fit.params_law.status == "too-few"
+    assert "3 lacking" in fit.params_law.reason
+    with pytest.raises(ToolkitError, match="no law of params"):
+        fit.params_law.predict(1e12)
+
+
+def test_two_sizes_are_too_few_for_a_parabola():
+    fit = fit_isoflop(runs(BUDGETS, sizes=SIZES[2:4]), resamples=20)
+    assert {m.status for m in fit.minima} == {"too-few"}
+
+
+def test_as_many_runs_as_coefficients_give_no_interval_and_say_so():
+    fit = fit_isoflop(runs(BUDGETS[:3], sizes=SIZES[1::2]), resamples=50)
+    assert fit.freedom == 0
+    assert math.isnan(fit.minima[1].params.low)
+    assert any("no intervals" in warning for warning in fit.warnings)
+
+
+def test_predictions_beyond_the_budgets_are_marked():
+    law = fit_isoflop(runs(BUDGETS, noise=0.01), resamples=50).loss_law
+    assert not law.predict(1e12).extrapolated
+    assert law.predict(1e14).extrapolated
+
+
+def test_the_same_seed_gives_the_same_intervals():
+    table = runs(BUDGETS, noise=0.01)
+    one, two = (fit_isoflop(table, resamples=50, seed=3) for _ in range(2))
+    assert one == two
+    assert one.params_law.exponent != fit_isoflop(table, resamples=50, seed=4).params_law.exponent
+
+
+@pytest.mark.parametrize("scheme", ["residuals", "runs"])
+def test_intervals_hold_the_estimate_and_shrink_with_the_noise(scheme):
+    widths = []
+    for noise in (0.02, 0.002):
+        table = runs(BUDGETS, noise=noise, seeds=3)
+        exponent = fit_isoflop(table, resamples=200, scheme=scheme).params_law.exponent
+        assert exponent.low < exponent.value < exponent.high
+        widths.append(exponent.high - exponent.low)
+    assert widths[1] == pytest.approx(widths[0] / 10, rel=0.2)
+
+
+def test_resamples_come_with_the_fit_for_those_who_need_other_intervals():
+    fit = fit_isoflop(runs(BUDGETS, noise=0.01), resamples=64)
+    assert fit.draws.coefficients.shape == (64, 5, 3)
+    assert fit.draws.loss.shape == (64, 5)
+    assert fit.loss_law.predict_draws(1e12).shape == (64,)
+    assert fit.loss_law.predict_draws(np.array([1e12, 1e13])).shape == (64, 2)
+
+
+def test_a_fit_is_plain_json():
+    fit = fit_isoflop(runs(BUDGETS[:2], sizes=SIZES[2:4]), resamples=4)
+    text = json.dumps(as_json(fit), allow_nan=False)
+    assert json.loads(text)["minima"][0]["status"] == "too-few"
+
+
+def test_methods_whose_laws_cross_give_the_budget_with_an_interval():
+    def method(exponent):
+        return runs(
+            BUDGETS,
+            loss=lambda c: 4.0 * (c / 1e12) ** exponent,
+            noise=0.01,
+            rng=np.random.default_rng(int(-1000 * exponent)),
+        )
+
+    fits = {"full": fit_isoflop(method(-0.05)), "lora": fit_isoflop(method(-0.1))}
+    (found,) = crossovers(fits)
+    assert found.status == "crosses"
+    assert (found.better_below, found.better_above) == ("full", "lora")
+    assert found.budget.low < 1e12 < found.budget.high
+    assert "lora goes below full" in found.statement
+
+
+def test_methods_that_never_meet_are_said_to_show_no_crossover():
+    worse = runs(BUDGETS, loss=lambda c: 3.0 + 40.0 * c**-0.15, noise=0.01)
+    fits = {"full": fit_isoflop(runs(BUDGETS, noise=0.01)), "bias": fit_isoflop(worse)}
+    (found,) = crossovers(fits)
+    assert found.status == "none"
+    assert found.better_below == found.better_above == "full"
+    assert "no crossover" in found.statement
+
+
+@pytest.mark.skipif(
+    not PUBLISHED.is_dir(), reason="the published tables are not beside the project"
+)
+def test_the_llama_3_optima_are_reproduced():
+    table = pd.read_csv(PUBLISHED / "llama3_isoflop_points.csv")
+    law = fit_isoflop(table, x="tokens", resamples=0).tokens_law
+    assert law.exponent.value == pytest.approx(0.537, abs=0.002)
+    assert law.coefficient.value == pytest.approx(0.299, rel=0.01)
+    assert law.predict(3.8e25).value == pytest.approx(1.6e13, rel=0.02)

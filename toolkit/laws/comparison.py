@@ -1,0 +1,162 @@
+"""Methods compared: where one loss law goes below another, and how sure the data is of it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from itertools import combinations
+
+import numpy as np
+
+from toolkit.laws.budget_law import PowerLaw
+from toolkit.laws.estimate import LEVEL, Estimate, interval
+from toolkit.laws.isoflop import IsoFlopFit
+from toolkit.laws.optimiser import Array
+
+REACH = 10.0  # A crossing is looked for up to this factor outside the budgets tried.
+STEPS = 400
+
+
+@dataclass(frozen=True)
+class Crossover:
+    """Which of two methods has the lower optimal loss, by budget.
+
+    Attributes:
+        first, second: The methods.
+        status: "crosses" where the interval keeps the crossing within reach; "undecided" where the
+            laws cross but the resamples do not exclude that they never do; "none" where they do
+            not cross; "no-law" where a method has no loss law.
+        better_below, better_above: The better method on either side; the same where none crosses.
+        budget: Where they cross, in FLOP; 0 or infinity as a bound means beyond the reach.
+        support: The share of resamples that agree: that cross the same way or, with "none", in
+            which the better method stays better.
+        statement: All of that in a sentence.
+        draws: (R,) the crossing of every resample: 0 or infinity where one method is better
+            throughout, NaN where it crosses the other way or a law failed.
+    """
+
+    first: str
+    second: str
+    status: str
+    better_below: str
+    better_above: str
+    budget: Estimate
+    support: float
+    statement: str
+    draws: Array = field(repr=False, compare=False)
+
+
+def crossovers(fits: Mapping[str, IsoFlopFit]) -> tuple[Crossover, ...]:
+    """The crossover of every two methods' loss laws, within ten times the budgets both tried.
+
+    The methods' runs are independent, so their resamples are paired as they come.
+    """
+    return tuple(
+        crossover(a, b, fits[a].loss_law, fits[b].loss_law) for a, b in combinations(fits, 2)
+    )
+
+
+def crossover(first: str, second: str, one: PowerLaw, two: PowerLaw) -> Crossover:
+    """Where two loss laws cross."""
+    for name, law in ((first, one), (second, two)):
+        if not law.usable:
+            return _without(first, second, "no-law", f"no loss law for {name}: {law.reason}")
+    low = max(min(one.budgets), min(two.budgets))
+    high = min(max(one.budgets), max(two.budgets))
+    if low > high:
+        return _without(
+            first, second, "no-law", f"{first} and {second} were tried at no common budgets"
+        )
+    grid = np.geomspace(low / REACH, high * REACH, STEPS)
+    gap = _values(one, grid) - _values(two, grid)
+    count = min(len(one.draws), len(two.draws))
+    gaps = one.predict_draws(grid)[:count] - two.predict_draws(grid)[:count]
+    freedom = min(one.freedom, two.freedom)
+    roots = _roots(gap, grid)
+    if not roots:
+        return _never(first, second, gap, gaps, (low, high))
+    inside = [r for r in roots if low <= r <= high]
+    middle = math.sqrt(low * high)
+    budget = inside[0] if inside else min(roots, key=lambda r: abs(math.log(r / middle)))
+    at = int(np.searchsorted(grid, budget))
+    falls = gap[at] < gap[at - 1]  # first is worse below, better above
+    below, above = (second, first) if falls else (first, second)
+    draws = _crossings(gaps if falls else -gaps, grid)
+    ends = interval(draws, freedom)
+    estimate = Estimate(budget, *ends, not low <= budget <= high)
+    support = float(np.mean((draws > 0) & np.isfinite(draws))) if count else math.nan
+    closed = count > 0 and ends[0] > 0 and math.isfinite(ends[1]) and support >= LEVEL
+    status = "crosses" if closed else "undecided"
+    return Crossover(
+        first, second, status, below, above, estimate, support,
+        _sentence(status, below, above, estimate, support, grid), draws,
+    )  # fmt: skip
+
+
+def _values(law: PowerLaw, grid: Array) -> Array:
+    return law.asymptote.value + law.coefficient.value * grid**law.exponent.value
+
+
+def _roots(gap: Array, grid: Array) -> list[float]:
+    """Budgets at which `gap` changes sign, interpolated in the logarithm."""
+    before = np.flatnonzero(np.sign(gap[:-1]) * np.sign(gap[1:]) < 0)
+    x = np.log(grid)
+    share = gap[before] / (gap[before] - gap[before + 1])
+    return [float(r) for r in np.exp(x[before] + share * (x[before + 1] - x[before]))]
+
+
+def _crossings(gaps: Array, grid: Array) -> Array:
+    """(R,) where each row of gaps falls through zero; 0 or infinity if it never changes sign."""
+    x = np.log(grid)
+    falling = (gaps[:, :-1] > 0) & (gaps[:, 1:] <= 0)
+    at = falling.argmax(axis=1)
+    rows = np.arange(len(gaps))
+    with np.errstate(all="ignore"):
+        share = gaps[rows, at] / (gaps[rows, at] - gaps[rows, at + 1])
+        crossing = np.exp(x[at] + share * (x[at + 1] - x[at]))
+    crossing[(gaps < 0).all(axis=1)] = 0.0
+    crossing[(gaps > 0).all(axis=1)] = np.inf
+    crossing[~falling.any(axis=1) & np.isfinite(crossing) & (crossing > 0)] = np.nan
+    crossing[np.isnan(gaps).any(axis=1)] = np.nan
+    return crossing
+
+
+def _never(
+    first: str, second: str, gap: Array, gaps: Array, tried: tuple[float, float]
+) -> Crossover:
+    better, worse = (first, second) if gap[0] < 0 else (second, first)
+    stays = np.all(gaps < 0 if better == first else gaps > 0, axis=1)
+    support = float(stays.mean()) if len(gaps) else math.nan
+    statement = (
+        f"the data shows no crossover: {better} has a lower loss than {worse} from "
+        f"{tried[0] / REACH:.2g} to {tried[1] * REACH:.2g} FLOP"
+    )
+    if len(gaps):
+        statement += f" (in {support:.0%} of the resamples throughout)"
+    nowhere = Estimate(math.nan)
+    return Crossover(
+        first, second, "none", better, better, nowhere, support, statement, np.empty(0)
+    )
+
+
+def _without(first: str, second: str, status: str, statement: str) -> Crossover:
+    nothing = Estimate(math.nan)
+    return Crossover(first, second, status, "", "", nothing, math.nan, statement, np.empty(0))
+
+
+def _sentence(
+    status: str, below: str, above: str, budget: Estimate, support: float, grid: Array
+) -> str:
+    start = f"{above} goes below {below} at {budget.value:.2g} FLOP"
+    if math.isnan(support):
+        return f"{start}, of unknown certainty: no resamples"
+    low = f"{budget.low:.2g}" if budget.low > 0 else f"below {grid[0]:.2g}"
+    high = f"{budget.high:.2g}" if math.isfinite(budget.high) else f"beyond {grid[-1]:.2g}"
+    reach = f"95 % interval {low} to {high}"
+    if status == "crosses":
+        return f"{start} ({reach})"
+    return (
+        f"{start}, but the data does not settle it: {support:.0%} of the resamples cross "
+        f"this way ({reach})"
+    )

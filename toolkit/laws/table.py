@@ -1,0 +1,137 @@
+"""Tables of runs, from here or from elsewhere, checked before anything is fitted to them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from toolkit.errors import ToolkitError, nearest
+from toolkit.laws.optimiser import Array
+
+LISTED = 1000  # At most so many dropped rows are listed one by one; all of them are counted.
+
+
+@dataclass(frozen=True)
+class Dropped:
+    """Rows left out for one reason.
+
+    Attributes:
+        reason: In words.
+        count: How many.
+        rows: Their numbers in the table as given, the first row being 1; at most 1,000 of them.
+    """
+
+    reason: str
+    count: int
+    rows: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Checked:
+    """Columns that may be fitted.
+
+    Attributes:
+        columns: By role, (n,) finite positive numbers.
+        rows: (n,) number of each row in the table as given, from 1.
+        dropped: What was left out, and why.
+    """
+
+    columns: dict[str, Array]
+    rows: npt.NDArray[np.intp]
+    dropped: tuple[Dropped, ...]
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        return tuple(f"{d.count} rows left out: {d.reason}" for d in self.dropped)
+
+
+def check(
+    table: pd.DataFrame,
+    roles: Mapping[str, str],
+    *,
+    keep: Sequence[tuple[str, float, float]] = (),
+    drop_highest: tuple[str, int] | None = None,
+) -> Checked:
+    """The columns that `roles` names, as positive finite numbers.
+
+    Left out and listed: runs whose `status` is not finished, rows with an empty cell or a loss
+    that is not finite (a diverged run), rows that repeat another in every column, and what the
+    caller asks to leave out. Everything else that cannot be right is an error.
+
+    Args:
+        table: Any table; other columns are only compared for repeated rows.
+        roles: Column name by role.
+        keep: (column, low, high): rows outside low <= column <= high are left out.
+        drop_highest: (role, K): every row at or above the K-th largest value is left out.
+
+    Raises:
+        ToolkitError: A column is missing or holds text, zeros, negative or infinite numbers, or
+            no row is left.
+    """
+    if not len(table):
+        raise ToolkitError("the table has no rows")
+    names = [str(column) for column in table.columns]
+    for column in [*roles.values(), *(column for column, _, _ in keep)]:
+        if column not in table.columns:
+            raise ToolkitError(f"the table has no column {column!r}{nearest(column, names)}")
+        if names.count(column) > 1:
+            raise ToolkitError(f"the table has {names.count(column)} columns called {column!r}")
+    left = np.ones(len(table), bool)
+    dropped: list[Dropped] = []
+
+    def leave_out(bad: npt.NDArray[np.bool_], reason: str) -> None:
+        bad = bad & left
+        if bad.any():
+            rows = np.flatnonzero(bad)
+            dropped.append(Dropped(reason, len(rows), tuple(map(int, rows[:LISTED] + 1))))
+            left[rows] = False
+
+    if "status" in table.columns:
+        leave_out((table["status"] != "finished").to_numpy(), "status is not finished")
+    for column, low, high in keep:
+        values = _numbers(table, column, left)
+        with np.errstate(invalid="ignore"):
+            outside = ~((values >= low) & (values <= high))
+        leave_out(outside, f"{column} is not within {low:g} and {high:g}")
+    columns = {role: _numbers(table, column, left) for role, column in roles.items()}
+    for role, values in columns.items():
+        diverged = ~np.isfinite(values) if role == "loss" else np.isnan(values)
+        leave_out(diverged, f"{roles[role]} is {'not finite' if role == 'loss' else 'empty'}")
+    leave_out(table.duplicated().to_numpy(), "an exact copy of an earlier row")
+    for role, values in columns.items():
+        wrong = np.flatnonzero(left & ~((values > 0) & np.isfinite(values)))
+        if wrong.size:
+            raise ToolkitError(
+                f"column {roles[role]!r} must hold positive finite numbers; row {wrong[0] + 1} "
+                f"holds {values[wrong[0]]:g} ({wrong.size} such rows)"
+            )
+    if drop_highest is not None:
+        role, count = drop_highest
+        values = columns[role]
+        if not 0 <= count < left.sum():
+            raise ToolkitError(f"cannot drop the {count} highest of {left.sum()} rows")
+        if count:
+            limit = np.sort(values[left])[-count]
+            leave_out(values >= limit, f"{roles[role]} is among the {count} highest")
+    if not left.any():
+        reasons = "; ".join(f"{d.reason} ({d.count})" for d in dropped)
+        raise ToolkitError(f"no row of the table is left to fit: {reasons}")
+    kept = {role: values[left] for role, values in columns.items()}
+    return Checked(kept, np.flatnonzero(left) + 1, tuple(dropped))
+
+
+def _numbers(table: pd.DataFrame, column: str, left: npt.NDArray[np.bool_]) -> Array:
+    """A column as floats, empty cells as NaN; rows that are left out already may hold anything."""
+    values = table[column]
+    numbers = pd.to_numeric(values, errors="coerce").to_numpy(float, na_value=np.nan)
+    text = np.flatnonzero(np.isnan(numbers) & values.notna().to_numpy() & left)
+    # "inf" and "nan" written out are numbers; anything else is somebody's mistake.
+    for row in text:
+        word = str(values.iloc[row]).strip()
+        if word.lower() not in ("nan", ""):
+            raise ToolkitError(f"column {column!r} must hold numbers; row {row + 1} holds {word!r}")
+    return numbers
