@@ -6,17 +6,19 @@ run ended: it is written last, in one atomic step, and carries a checksum of its
 
 from __future__ import annotations
 
+import csv
 import hashlib
+import io
 import json
 import math
 import os
-import types
+import reprlib
 from dataclasses import asdict, dataclass, fields
-from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, get_args, get_origin, get_type_hints
+from typing import TYPE_CHECKING, Any
 
 from toolkit.errors import ToolkitError, nearest
+from toolkit.values import convert, field_types, is_one, one_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -79,11 +81,11 @@ class RunConfig:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        for name, hint in _field_types().items():
-            object.__setattr__(self, name, _convert(name, getattr(self, name), hint))
-        _one_of("method", self.method, METHODS)
-        _one_of("flop_convention", self.flop_convention, CONVENTIONS)
-        _one_of("pooling", self.pooling, POOLINGS)
+        for name, hint in field_types(type(self)).items():  # type: ignore[arg-type]
+            object.__setattr__(self, name, convert(name, getattr(self, name), hint))
+        one_of("method", self.method, METHODS)
+        one_of("flop_convention", self.flop_convention, CONVENTIONS)
+        one_of("pooling", self.pooling, POOLINGS)
         positive = ("budget_flop", "temperature", "lr", "batch_pairs", "max_pairs", "max_tokens")
         for name in (*positive, "lora_rank", "lora_alpha", "trained_blocks", "chunk_tokens"):
             value = getattr(self, name)
@@ -218,17 +220,22 @@ class RunRecord:
             body = json.loads(text)
             claimed = body.pop("sha256")
             if body["format"] != FORMAT:
-                raise ToolkitError(f"is of format {body['format']}, not {FORMAT}")
+                raise ToolkitError(f"is of format {reprlib.repr(body['format'])}, not {FORMAT}")
             if claimed != hashlib.sha256(_canonical(body).encode()).hexdigest():
                 raise ToolkitError("does not match its checksum")
             result = body["result"]
             result["curve"] = tuple(tuple(point) for point in result["curve"])
             record = cls(config=RunConfig.from_dict(body["config"]), **result)
-            if record.status not in ENDED:
-                raise ToolkitError(f"has status {record.status!r}")
-            return record
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             raise ToolkitError("is not a whole run record") from error
+        if record.status not in ENDED:
+            raise ToolkitError(f"has status {reprlib.repr(record.status)}")
+        for name, hint in field_types(cls).items():  # type: ignore[arg-type]
+            if name not in _NOT_COLUMNS and not is_one(getattr(record, name), hint):
+                raise ToolkitError(f"has no sensible {name}")
+        if record.status == "finished" and not math.isfinite(record.loss):
+            raise ToolkitError("claims to be finished without a finite loss")
+        return record
 
 
 _NOT_COLUMNS = ("config", "curve")
@@ -266,12 +273,29 @@ def read_record(path: Path, expected: RunConfig | None = None) -> RunRecord:
     return record
 
 
+def table_csv(records: list[RunRecord]) -> str:
+    """The run table as CSV text: one row a record, in a stable order, every digit kept."""
+    rows = sorted((record.row() for record in records), key=lambda row: str(row["run"]))
+    out = io.StringIO()
+    columns = _table_columns()
+    writer = csv.DictWriter(out, columns, lineterminator="\n")
+    writer.writeheader()
+    for row in rows:
+        plain = {k: json.dumps(v) if isinstance(v, list) else v for k, v in row.items()}
+        writer.writerow(plain)
+    return out.getvalue()
+
+
+def _table_columns() -> list[str]:
+    ours = [f.name for f in fields(RunRecord) if f.name not in _NOT_COLUMNS]
+    return list(dict.fromkeys(["run", *(f.name for f in fields(RunConfig)), *ours]))
+
+
 def run_table(records: list[RunRecord]) -> pd.DataFrame:
     """The run table, one row a record, in a stable order."""
     import pandas as pd
 
-    rows = sorted((record.row() for record in records), key=lambda row: str(row["run"]))
-    return pd.DataFrame(rows)
+    return pd.read_csv(io.StringIO(table_csv(records)), float_precision="round_trip")
 
 
 def read_table(source: str | Path) -> pd.DataFrame:
@@ -290,61 +314,10 @@ def read_table(source: str | Path) -> pd.DataFrame:
             f"no run table at {path}; run the sweep first: python -m toolkit sweep {Path(source)}"
         )
     try:
-        return pd.read_csv(path)
+        return pd.read_csv(path, float_precision="round_trip")
     except (ValueError, UnicodeDecodeError, OSError) as error:
         raise ToolkitError(f"{path} is not a readable CSV table: {error}") from error
 
 
 def _canonical(value: Any) -> str:
     return json.dumps(value, sort_keys=True, separators=(",", ":"))
-
-
-def _one_of(name: str, value: str, known: tuple[str, ...]) -> None:
-    if value not in known:
-        raise ToolkitError(f"unknown {name} {value!r}{nearest(value, known)}")
-
-
-@cache
-def _field_types() -> dict[str, tuple[type, ...]]:
-    """For each field of RunConfig, the plain types it may have."""
-    hints = get_type_hints(RunConfig)
-    return {
-        f.name: get_args(hints[f.name])
-        if get_origin(hints[f.name]) is types.UnionType
-        else (hints[f.name],)
-        for f in fields(RunConfig)
-    }
-
-
-def _convert(name: str, value: Any, allowed: tuple[type, ...]) -> Any:
-    """`value` as one of the allowed types: YAML reads 1e12 as text, and whole floats as floats."""
-    if value is None and type(None) in allowed:
-        return None
-    numbers: list[type] = [kind for kind in (int, float) if kind in allowed]
-    if numbers and not isinstance(value, bool):
-        return _number(name, value, numbers)
-    if bool in allowed and isinstance(value, bool):
-        return value
-    if str in allowed and isinstance(value, str) and value:
-        return value
-    texts = isinstance(value, (list, tuple)) and value and all(isinstance(v, str) for v in value)
-    if texts and any(get_origin(kind) is tuple for kind in allowed):
-        return tuple(value)
-    raise ToolkitError(f"{name} has the bad value {value!r}")
-
-
-def _number(name: str, value: Any, kinds: list[type]) -> int | float:
-    try:
-        number = value if isinstance(value, (int, float)) else float(value)
-        if (
-            int in kinds
-            and float(number).is_integer()
-            and (float not in kinds or isinstance(number, int))
-        ):
-            return int(number)
-        if float in kinds:
-            return float(number)
-    except (TypeError, ValueError, OverflowError):
-        pass
-    wanted = "a number" if float in kinds else "a whole number"
-    raise ToolkitError(f"{name} must be {wanted}, not {value!r}")
