@@ -16,6 +16,7 @@ from toolkit.laws.optimiser import Array, minimise
 
 POINTS_POWER, POINTS_SATURATING = 3, 5  # One and two points more than parameters.
 FLOORS = np.array([0.0, 0.3, 0.6, 0.8, 0.9, 0.95, 0.98])  # Starts of E, in units of the least y.
+FOLLOWED = 2
 
 
 @dataclass(frozen=True)
@@ -125,9 +126,10 @@ def fit_power_law(
     ends = [interval(column, freedom) for column in redrawn.T]
     asymptote = Estimate(float(best[0]), *(ends[0] if form == "saturating" else (0.0, 0.0)))
     with np.errstate(over="ignore"):
-        coefficient = Estimate(*map(float, np.exp([best[1], *ends[1]])))
+        value, low, high = np.exp([best[1], *ends[1]])
+    coefficient = Estimate(float(value), float(low), float(high))
     exponent = Estimate(float(best[2]), *ends[2])
-    if form == "saturating" and best[0] < 1e-5 * min(values):
+    if form == "saturating" and best[0] == 0:
         reason = f"the asymptote of {quantity} rests at zero: the points show no saturation"
     return PowerLaw(
         quantity,
@@ -176,20 +178,24 @@ def _saturating(log_budget: Array, log_y: Array) -> Array:
     )
     y = np.where(known, log_y - unit, 0.0)
     least = np.where(known, np.exp(y), np.inf).min(axis=1)
-    floor = np.maximum(FLOORS * np.minimum(least, 1e6)[:, None], 1e-6)  # (B, starts)
+    floor = FLOORS * np.where(np.isfinite(least), least, 1.0)[:, None]  # (B, starts)
     above = np.where(known[:, None], np.exp(y)[:, None] - floor[:, :, None], np.nan)
     lines = _straight(z, np.log(above).reshape(count * starts, -1))
-    start = np.stack([np.log(floor).ravel(), lines[:, 1], -lines[:, 2]], axis=1)
-    problem = Problem(
-        form, z[None], centre, np.repeat(y, starts, 0), np.repeat(known * 1.0, starts, 0), _LSQ_LOG
-    )
-    minima = minimise(problem, np.nan_to_num(start), form.low, form.high)
-    value = minima.value.reshape(count, starts)
-    phi = minima.x.reshape(count, starts, 3)[np.arange(count), value.argmin(axis=1)]
+    start = np.stack([floor.ravel(), lines[:, 1], -lines[:, 2]], axis=1)
+    start = np.clip(np.nan_to_num(start), form.low, form.high)
+    problem = Problem(form, z[None], centre, y, known * 1.0, _LSQ_LOG)
+    # Of the starts only the best two are followed: they are good already.
+    rows = np.repeat(np.arange(count), starts)
+    ranked = problem(start, rows)[0].reshape(count, starts).argsort(axis=1)[:, :FOLLOWED]
+    rows = np.repeat(np.arange(count), FOLLOWED)
+    start = start.reshape(count, starts, 3)[rows, ranked.ravel()]
+    minima = minimise(lambda phi, some: problem(phi, rows[some]), start, form.low, form.high)
+    value = minima.value.reshape(count, FOLLOWED)
+    phi = minima.x.reshape(count, FOLLOWED, 3)[np.arange(count), value.argmin(axis=1)]
     phi[known.sum(axis=1) < POINTS_POWER] = np.nan
     shift = unit[:, 0]
     return np.stack(
-        [np.exp(phi[:, 0] + shift), phi[:, 1] + phi[:, 2] * centre[0] + shift, -phi[:, 2]], axis=1
+        [phi[:, 0] * np.exp(shift), phi[:, 1] + phi[:, 2] * centre[0] + shift, -phi[:, 2]], axis=1
     )
 
 

@@ -1,6 +1,6 @@
 """The registered laws: value, gradient, parameters, bounds, equation and citation of each.
 
-A law is fitted in *coordinates*: positive parameters by their logarithm, inputs by the logarithm
+A law is fitted in *coordinates*: amplitudes by their logarithm, inputs by the logarithm
 of their ratio to a centre (their geometric mean), the loss in units of its own geometric mean.
 Changing the unit of an input or of the loss then changes nothing about the optimisation, and
 parameters that are strongly correlated as published (A and alpha, say) hardly are.
@@ -13,13 +13,13 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+from scipy.special import expit
 
 from toolkit.errors import ToolkitError, nearest
 from toolkit.laws.optimiser import Array
 
 # ln L (B, n) and its derivative by each coordinate: K arrays (B, n), or broadcastable to it.
 Evaluation = tuple[Array, list[Array]]
-ZERO = -800.0  # The logarithm that stands for a parameter pinned to zero: exp underflows to 0.
 
 
 @dataclass(frozen=True)
@@ -91,22 +91,31 @@ class Form:
     def natural(self, phi: Array, centre: Array, unit: float = 0.0) -> Array:
         """(B, K) published parameters; `unit` is the log of the unit the loss was divided by."""
         theta = phi + self._offset(phi, centre, unit)
-        logs = [p.log for p in self.parameters]
-        theta[:, logs] = np.exp(theta[:, logs])
+        with np.errstate(over="ignore"):
+            theta[:, self._logs] = np.exp(theta[:, self._logs])
+        theta[:, self._scaled] *= np.exp(unit)
         return theta
 
     def coordinates(self, theta: Array, centre: Array, unit: float = 0.0) -> Array:
         """(B, K) coordinates of published parameters: the inverse of `natural`."""
         phi = np.array(theta, float)
-        logs = [p.log for p in self.parameters]
         with np.errstate(divide="ignore", invalid="ignore"):
-            phi[:, logs] = np.maximum(np.log(phi[:, logs]), ZERO)
+            phi[:, self._logs] = np.log(phi[:, self._logs])
+        phi[:, self._scaled] *= np.exp(-unit)
         return phi - self._offset(phi, centre, unit)
+
+    @property
+    def _logs(self) -> list[bool]:
+        return [p.log for p in self.parameters]
+
+    @property
+    def _scaled(self) -> list[bool]:
+        return [p.unit and not p.log for p in self.parameters]
 
     def _offset(self, phi: Array, centre: Array, unit: float) -> Array:
         offset = np.zeros_like(phi)
         for k, p in enumerate(self.parameters):
-            offset[:, k] = unit * p.unit
+            offset[:, k] = unit * (p.unit and p.log)
             if p.shift:
                 times = phi[:, self.names.index(p.shift.times)] if p.shift.times else 1.0
                 offset[:, k] += p.shift.sign * times * centre[p.shift.axis]
@@ -170,7 +179,9 @@ def tied(base: Form, keep: str = "alpha", drop: str = "beta") -> Form:
 
 
 def _asymptote() -> Parameter:
-    return Parameter("E", True, float(np.log(1e-6)), 2.0, (-3.0, 0.0), unit=True)
+    # Linear, so that a loss that shows no asymptote ends at the wall E = 0 and not on a slope
+    # towards ln E = -infinity.
+    return Parameter("E", False, 0.0, 10.0, (0.02, 0.98), unit=True)
 
 
 def _amplitude(name: str, axis: int, exponent: str) -> Parameter:
@@ -194,11 +205,11 @@ def _power(phi: Array, z: Array, centre: Array) -> Evaluation:
 
 def _terms(phi: Array, z: Array, centre: Array) -> Evaluation:
     """ln(E + Σ A_v / X_v^α_v). Inside the coordinates' box no term can overflow."""
-    asymptote = np.exp(phi[:, :1])
+    asymptote = phi[:, :1]
     amplitudes, exponents = phi[:, 1::2, None], phi[:, 2::2, None]
     terms = [np.exp(amplitudes[:, v] - exponents[:, v] * z[v]) for v in range(len(z))]
     total = sum(terms, start=asymptote)
-    slopes = [asymptote / total]
+    slopes = [1.0 / total]
     for v, term in enumerate(terms):
         share = term / total
         slopes += [share, -share * z[v]]
@@ -229,14 +240,13 @@ def _data_constrained(phi: Array, z: Array, centre: Array) -> Evaluation:
     n, n_by_unique, n_by_limit = _repeated(params, np.minimum(params, enough), params_limit)
     d, _, d_by_limit = _repeated(tokens, unique, tokens_limit)
 
-    asymptote = np.exp(e)
     by_params = np.exp(a - alpha * (n - centre[0]))
     by_tokens = np.exp(b - beta * (d - centre[1]))
-    total = asymptote + by_params + by_tokens
+    total = e + by_params + by_tokens
     share_n, share_d = by_params / total, by_tokens / total
     through = -alpha * share_n * np.where(excess, n_by_unique, 0.0)  # d ln L / d ln U_N
     slopes = [
-        asymptote / total,
+        1.0 / total,
         share_n + through / alpha,
         -share_n * (n - centre[0]) + through * (1 / alpha + centre[0] - enough) / alpha,
         share_d - through / alpha,
@@ -249,14 +259,12 @@ def _data_constrained(phi: Array, z: Array, centre: Array) -> Evaluation:
 
 def _rectified(phi: Array, z: Array, centre: Array) -> Evaluation:
     """L is a mean of A and E, weighted by the two sides of a logistic curve in ln D."""
-    log_e, log_a, beta, b = (phi[:, k : k + 1] for k in range(4))
-    steps = b + beta * z[0]
-    from_a, from_e = log_a - np.logaddexp(0.0, steps), log_e - np.logaddexp(0.0, -steps)
-    log_value = np.logaddexp(from_a, from_e)
-    share_a, share_e = np.exp(from_a - log_value), np.exp(from_e - log_value)
-    logistic = 0.5 * (1.0 + np.tanh(steps / 2))
-    by_steps = share_e * (1.0 - logistic) - share_a * logistic
-    return log_value, [share_e, share_a, by_steps * z[0], by_steps]
+    e, log_a, beta, b = (phi[:, k : k + 1] for k in range(4))
+    a, steps = np.exp(log_a), b + beta * z[0]
+    learned, rest = expit(steps), expit(-steps)
+    total = a * rest + e * learned
+    by_steps = (e - a) * learned * rest / total
+    return np.log(total), [learned / total, a * rest / total, by_steps * z[0], by_steps]
 
 
 def _allocation(theta: Mapping[str, Array]) -> dict[str, Array]:
