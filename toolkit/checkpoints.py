@@ -1,0 +1,104 @@
+"""Checkpoints of a run: what it needs to go on as if it had never stopped.
+
+Weights are kept in safetensors, the optimizer's state in torch's format, which is only ever read
+with `weights_only`. A checkpoint is complete when its `state.json`, with digests of the other
+files, is in a folder of its final name; anything else is ignored.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+from safetensors.torch import load_file, save_file
+
+if TYPE_CHECKING:
+    from torch import nn
+
+
+@dataclass(frozen=True)
+class State:
+    """Where a run stands: steps done, seconds trained, and its curve so far."""
+
+    config: dict
+    step: int
+    seconds: float
+    curve: list
+
+    @property
+    def name(self) -> str:
+        return f"checkpoint-{self.step:09d}"
+
+
+def save(folder: Path, state: State, model: nn.Module, optimizer: torch.optim.Optimizer) -> None:
+    """Write a checkpoint under `folder`, then remove the older ones."""
+    building = folder / f".{state.name}.{os.getpid()}.tmp"
+    shutil.rmtree(building, ignore_errors=True)
+    building.mkdir(parents=True)
+    trained = {name: p.detach() for name, p in model.named_parameters() if p.requires_grad}
+    save_file(trained, building / "trained.safetensors")
+    rest = {"optimizer": optimizer.state_dict(), "rng": torch.get_rng_state()}
+    torch.save(rest, building / "optimizer.pt")
+    digests = {path.name: _digest(path) for path in sorted(building.iterdir())}
+    with open(building / "state.json", "w", encoding="utf-8") as file:
+        json.dump({**asdict(state), "digests": digests}, file)
+        file.flush()
+        os.fsync(file.fileno())
+    final = folder / state.name
+    shutil.rmtree(final, ignore_errors=True)
+    building.rename(final)
+    remove(folder, keep=final)
+
+
+def restore(
+    folder: Path, config: dict, model: nn.Module, optimizer: torch.optim.Optimizer
+) -> State | None:
+    """Bring back the newest whole checkpoint of this configuration; None where there is none."""
+    for path in sorted(folder.glob("checkpoint-*"), reverse=True):
+        state = _read(path)
+        if state is None or state.config != config:
+            continue
+        weights = load_file(path / "trained.safetensors")
+        trained = {name: p for name, p in model.named_parameters() if p.requires_grad}
+        if weights.keys() != trained.keys():
+            continue
+        rest = torch.load(path / "optimizer.pt", weights_only=True, map_location="cpu")
+        with torch.no_grad():
+            for name, parameter in trained.items():
+                parameter.copy_(weights[name])
+        optimizer.load_state_dict(rest["optimizer"])
+        torch.set_rng_state(rest["rng"])
+        return state
+    return None
+
+
+def remove(folder: Path, keep: Path | None = None) -> None:
+    """Remove the checkpoints under `folder`, unfinished ones too, but for the one to keep."""
+    for path in (*folder.glob("checkpoint-*"), *folder.glob(".checkpoint-*.tmp")):
+        if path != keep:
+            shutil.rmtree(path, ignore_errors=True)
+
+
+def _read(path: Path) -> State | None:
+    """The state of a whole checkpoint; None where a file is missing or damaged."""
+    try:
+        values = json.loads((path / "state.json").read_text(encoding="utf-8"))
+        digests = values.pop("digests")
+        if set(digests) != {"trained.safetensors", "optimizer.pt"}:
+            return None
+        if any(_digest(path / name) != digest for name, digest in digests.items()):
+            return None
+        return State(**values)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return None
+
+
+def _digest(path: Path) -> str:
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,0 +1,292 @@
+"""One run, from its configuration to its record."""
+
+from __future__ import annotations
+
+import math
+import os
+import platform
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import cache, partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+
+from toolkit import __version__, checkpoints, defaults, flops, methods, suite
+from toolkit.contrast import ContrastiveStep
+from toolkit.evaluation import Evaluation, HeldOut, evaluate, held_out_set
+from toolkit.packing import plan_step
+from toolkit.runs import RunConfig, RunRecord, write_atomically
+from toolkit.schedule import Schedule, plan_steps, warmup_cosine
+from toolkit.tokens import TokenisedPairs, tokenise
+
+if TYPE_CHECKING:
+    from torch import nn
+
+# Evaluations on the way may cost so much of the budget; they are not part of it.
+_EVALUATION_SHARE = 0.05
+_MOST_EVALUATIONS = 10
+_CHECKPOINT_SECONDS = 60.0
+_CURVE_POINTS = 200
+
+
+@dataclass(frozen=True)
+class Progress:
+    """One step of a run: what the progress bar and the curve show.
+
+    Attributes:
+        step, steps: Steps done, and of the whole run.
+        flop: Spent so far, in the run's convention.
+        loss: Training loss of the step. held_out: Held-out loss, where it was just measured.
+    """
+
+    step: int
+    steps: int
+    flop: float
+    loss: float
+    held_out: float | None
+
+
+@dataclass
+class Run:
+    """A run made ready: everything is decided before the first step."""
+
+    config: RunConfig
+    decoder: suite.Decoder
+    method: methods.Method
+    lr: float
+    schedule: Schedule
+    train: TokenisedPairs
+    held_out: HeldOut
+    curve: list[tuple[int, float, float, float | None]] = field(default_factory=list)
+
+
+def device() -> torch.device:
+    """The GPU where there is one, else the CPU."""
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def prepare(config: RunConfig) -> Run:
+    """Resolve a configuration against its decoder and data, and plan its steps.
+
+    Raises:
+        ToolkitError: Decoder, data, method or budget do not go together; says which and why.
+    """
+    decoder = suite.find(config.decoder)
+    method = methods.resolve(config, decoder.shape)
+    batch_pairs = config.batch_pairs or defaults.batch_pairs(decoder)
+    data = tokenise(config.data, suite.load_tokenizer(decoder), max_tokens=config.max_tokens)
+    return Run(
+        config=config,
+        decoder=decoder,
+        method=method,
+        lr=config.lr or defaults.learning_rate(config.method, decoder),
+        schedule=plan_steps(
+            data.train,
+            partial(step_cost, config, decoder.shape, method),
+            budget_flop=config.budget_flop,
+            convention=config.flop_convention,
+            batch_pairs=batch_pairs,
+            max_pairs=config.max_pairs,
+            seed=config.seed,
+        ),
+        train=data.train,
+        held_out=held_out_set(data.held_out, config.candidates),
+    )
+
+
+def step_cost(
+    config: RunConfig,
+    shape: suite.Shape,
+    method: methods.Method,
+    queries: np.ndarray,
+    positives: np.ndarray,
+) -> flops.StepFlops:
+    """FLOPs of one step of a run on texts of these token lengths."""
+    execution = plan_step(
+        np.concatenate((queries, positives)),
+        chunk_tokens=config.chunk_tokens,
+        checkpointing=config.checkpointing,
+    )
+    return flops.step_flops(shape, method, queries, positives, execution)
+
+
+def load_encoder(run: Run) -> nn.Module:
+    """The decoder's weights with the method applied: ready to be trained, on the run's device."""
+    torch.manual_seed(run.config.seed)
+    model = suite.load(run.decoder)
+    return methods.apply(model, run.method, run.config.seed).to(device())
+
+
+def make_optimizer(model: nn.Module, *, lr: float, weight_decay: float) -> torch.optim.Optimizer:
+    """AdamW over the trained parameters; biases and norms (one dimension) do not decay."""
+    trained = [p for p in model.parameters() if p.requires_grad]
+    groups = [
+        {"params": [p for p in trained if p.dim() > 1], "weight_decay": weight_decay},
+        {"params": [p for p in trained if p.dim() == 1], "weight_decay": 0.0},
+    ]
+    return torch.optim.AdamW([group for group in groups if group["params"]], lr=lr, fused=True)
+
+
+def train(
+    config: RunConfig,
+    folder: Path | None = None,
+    *,
+    progress: Callable[[Progress], None] = lambda point: None,
+    checkpoint_seconds: float = _CHECKPOINT_SECONDS,
+) -> RunRecord:
+    """Fine-tune a decoder into an encoder on the budget and report what came of it.
+
+    Where `folder` is given, the run checkpoints there, goes on from its newest checkpoint, and
+    leaves its record in `record.json`, written last and atomically.
+
+    Raises:
+        ToolkitError: The configuration cannot be run; says why.
+    """
+    record, _ = train_encoder(
+        config, folder, progress=progress, checkpoint_seconds=checkpoint_seconds
+    )
+    return record
+
+
+def train_encoder(
+    config: RunConfig,
+    folder: Path | None = None,
+    *,
+    progress: Callable[[Progress], None] = lambda point: None,
+    checkpoint_seconds: float = _CHECKPOINT_SECONDS,
+) -> tuple[RunRecord, nn.Module]:
+    """`train`, with the trained encoder beside the record."""
+    run = prepare(config)
+    model = load_encoder(run)
+    optimizer = make_optimizer(model, lr=run.lr, weight_decay=config.weight_decay)
+    if folder is not None:
+        folder.mkdir(parents=True, exist_ok=True)
+    steps_done, seconds, last = _train_steps(
+        run, model, optimizer, folder, progress, checkpoint_seconds
+    )
+    diverged = not math.isfinite(last)
+    final = _measure(run, model) if not diverged else None
+    if final is not None and not math.isfinite(final.loss):
+        final, diverged = None, True
+    record = _record(run, steps_done, seconds, final)
+    if folder is not None:
+        write_atomically(folder / "record.json", record.to_json())
+        checkpoints.remove(folder)
+    return record, model
+
+
+def _train_steps(
+    run: Run,
+    model: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    folder: Path | None,
+    progress: Callable[[Progress], None],
+    checkpoint_seconds: float,
+) -> tuple[int, float, float]:
+    """All steps that are left, up to the end or to a loss that is no number.
+
+    Returns:
+        Steps done, seconds trained (evaluation and checkpoints left out), last training loss.
+    """
+    config, schedule = run.config, run.schedule
+    spent = schedule.spent[:, ("paper", "model", "hardware").index(config.flop_convention)]
+    contrastive_step = ContrastiveStep(
+        model,
+        temperature=config.temperature,
+        pooling=config.pooling,
+        chunk_tokens=config.chunk_tokens,
+        checkpointing=config.checkpointing,
+    )
+    state = folder and checkpoints.restore(folder, config.to_dict(), model, optimizer)
+    first, seconds = (state.step, state.seconds) if state else (0, 0.0)
+    run.curve[:] = [tuple(point) for point in state.curve] if state else []
+    evaluated = _evaluation_steps(run)
+    drawn = max(1, schedule.steps // _CURVE_POINTS)
+    loss, saved = 0.0, time.monotonic()
+    for step in range(first, schedule.steps):
+        started = time.perf_counter()
+        for group in optimizer.param_groups:
+            group["lr"] = run.lr * warmup_cosine(step, schedule.steps, warmup=config.warmup)
+        order = schedule.batch(step)
+        loss = contrastive_step(run.train.queries.take(order), run.train.positives.take(order)).loss
+        if not math.isfinite(loss):
+            return step + 1, seconds + time.perf_counter() - started, loss
+        optimizer.step()
+        optimizer.zero_grad(set_to_none=True)
+        seconds += time.perf_counter() - started
+        done = step + 1
+        held_out = _measure(run, model).loss if done in evaluated else None
+        if done % drawn == 0 or held_out is not None or done == schedule.steps:
+            run.curve.append((done, float(spent[step]), loss, held_out))
+        progress(Progress(done, schedule.steps, float(spent[step]), loss, held_out))
+        if folder is not None and time.monotonic() - saved > checkpoint_seconds:
+            state = checkpoints.State(config.to_dict(), done, seconds, run.curve)
+            checkpoints.save(folder, state, model, optimizer)
+            saved = time.monotonic()
+    return schedule.steps, seconds, loss
+
+
+def _measure(run: Run, model: nn.Module) -> Evaluation:
+    config = run.config
+    return evaluate(model, run.held_out, temperature=config.temperature, pooling=config.pooling)
+
+
+def _evaluation_steps(run: Run) -> frozenset[int]:
+    """Steps after which the held-out loss is measured on the way: as many as stay cheap."""
+    texts = (run.held_out.queries, run.held_out.positives)
+    forward = 2 * run.decoder.params * sum(int(text.lengths.sum()) for text in texts)
+    count = min(_MOST_EVALUATIONS, int(_EVALUATION_SHARE * run.config.budget_flop / forward))
+    return frozenset(round(run.schedule.steps * i / (count + 1)) for i in range(1, count + 1))
+
+
+def _record(run: Run, steps: int, seconds: float, final: Evaluation | None) -> RunRecord:
+    config, schedule = run.config, run.schedule
+    paper, model, hardware = (int(flop) for flop in schedule.spent[steps - 1])
+    nan = float("nan")
+    return RunRecord(
+        config=config,
+        status="diverged" if final is None else "finished",
+        reason=f"the loss was no number at step {steps}" if final is None else "",
+        params=run.decoder.params,
+        trainable=methods.trainable_params(run.decoder.shape, run.method),
+        flop_paper=paper,
+        flop_model=model,
+        flop_hardware=hardware,
+        tokens=int(schedule.tokens[steps - 1]),
+        pairs=steps * schedule.batch_pairs,
+        unique_pairs=len(schedule.pool),
+        steps=steps,
+        loss=final.loss if final else nan,
+        recall_at_1=final.recall_at_1 if final else nan,
+        recall_at_10=final.recall_at_10 if final else nan,
+        mrr=final.mrr if final else nan,
+        lr=run.lr,
+        batch_pairs=schedule.batch_pairs,
+        trained_blocks=run.method.trained_blocks,
+        lora_rank=run.method.lora_rank,
+        seconds=seconds,
+        hardware=hardware_name(),
+        code_version=__version__,
+        curve=tuple(run.curve),
+    )
+
+
+@cache
+def hardware_name() -> str:
+    """The GPU's name, or the processor's with the threads used and torch's version."""
+    if torch.cuda.is_available():
+        return f"{torch.cuda.get_device_name()}, torch {torch.__version__}"
+    threads = torch.get_num_threads()
+    return f"{_processor()}, {threads} of {os.cpu_count()} cores, torch {torch.__version__}"
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+        return next(line for line in lines if line.startswith("model name")).split(":")[1].strip()
+    except (OSError, StopIteration):
+        return platform.processor() or platform.machine()
