@@ -47,6 +47,9 @@ class Shape:
         block: The linear layers of one block, in the order in which they run.
         norm_weights, norm_biases: Normalisation parameters of one block.
         final_norm_weights, final_norm_biases: Those of the norm after the last block.
+        embedding: Name of the input embedding's module.
+        parallel_residual: Whether attention and MLP of a block read the same input (GPT-NeoX),
+            or the MLP reads what attention has added to (Llama).
     """
 
     vocabulary: int
@@ -59,6 +62,8 @@ class Shape:
     norm_biases: int
     final_norm_weights: int
     final_norm_biases: int
+    embedding: str = "embed_in"
+    parallel_residual: bool = False
 
     @property
     def attention_width(self) -> int:
@@ -106,6 +111,7 @@ def neox_shape(*, vocabulary: int, hidden: int, layers: int, heads: int) -> Shap
         norm_biases=2 * h,
         final_norm_weights=h,
         final_norm_biases=h,
+        parallel_residual=True,
     )
 
 
@@ -232,7 +238,7 @@ def config_shape(config: Any, name: str) -> Shape:
     blocks = find_blocks(model, name)
     block_linears, block_norms = _split_parameters(blocks[0])
     inside = {id(parameter) for parameter in blocks.parameters()}
-    embedding = model.get_input_embeddings().weight
+    embedding = model.get_input_embeddings()
     final = [
         (key, parameter)
         for key, parameter in model.named_parameters()
@@ -240,8 +246,8 @@ def config_shape(config: Any, name: str) -> Shape:
     ]
     heads = config.num_attention_heads
     return Shape(
-        vocabulary=embedding.shape[0],
-        hidden=embedding.shape[1],
+        vocabulary=embedding.weight.shape[0],
+        hidden=embedding.weight.shape[1],
         layers=len(blocks),
         heads=heads,
         head_size=getattr(config, "head_dim", None) or config.hidden_size // heads,
@@ -250,7 +256,16 @@ def config_shape(config: Any, name: str) -> Shape:
         norm_biases=sum(p.numel() for key, p in block_norms if key.endswith("bias")),
         final_norm_weights=sum(p.numel() for key, p in final if not key.endswith("bias")),
         final_norm_biases=sum(p.numel() for key, p in final if key.endswith("bias")),
+        embedding=next(
+            key.rsplit(".", 1)[-1] for key, module in model.named_modules() if module is embedding
+        ),
+        parallel_residual=_parallel_residual(config),
     )
+
+
+def _parallel_residual(config: Any) -> bool:
+    named = getattr(config, "use_parallel_residual", getattr(config, "parallel_attn", None))
+    return config.model_type in ("gptj", "phi", "cohere") if named is None else bool(named)
 
 
 def find_blocks(model: Any, name: str) -> Any:

@@ -1,0 +1,98 @@
+"""`python -m toolkit flops`: what a training step costs, before anything is downloaded."""
+
+import argparse
+import json
+
+from toolkit.runs import METHODS
+
+HELP = "FLOPs of a training step for a decoder and a method, in three conventions"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("decoder", help="small-38k, pythia-70m, a folder or a hub name")
+    parser.add_argument("--method", default="full", help=", ".join(METHODS))
+    parser.add_argument("--rank", type=int, help="of LoRA (default 32)")
+    parser.add_argument("--targets", nargs="+", metavar="MODULE", help="modules LoRA adapts")
+    parser.add_argument(
+        "--trained-blocks", help="freeze: the last so many blocks, or a fraction below 1"
+    )
+    parser.add_argument("--pairs", type=int, default=1024, help="pairs of a step (default 1024)")
+    parser.add_argument("--query-tokens", type=float, default=14, help="on average (default 14)")
+    parser.add_argument("--positive-tokens", type=float, default=64, help="on average (default 64)")
+    parser.add_argument("--chunk-tokens", type=int, help="cached gradients by chunks of this size")
+    parser.add_argument("--checkpointing", action="store_true", help="recompute trained blocks")
+    parser.add_argument("--json", action="store_true", help="print JSON")
+
+
+def run(args: argparse.Namespace) -> int:
+    answer = compute(args)
+    if args.json:
+        print(json.dumps(answer, indent=1))
+        return 0
+    print(
+        f"{answer['decoder']}, {answer['method']}: {answer['params']:,} parameters without "
+        f"embeddings, {answer['trainable']:,} of them trained"
+    )
+    print(f"{'FLOP':10} {'per step':>14} {'per pair':>14}")
+    for convention in ("paper", "model", "hardware"):
+        step, pair = answer["per_step"][convention], answer["per_pair"][convention]
+        print(f"{convention:10} {step:14.4e} {pair:14.4e}")
+    return 0
+
+
+def compute(args: argparse.Namespace) -> dict:
+    """The command's answer as plain values; FLOPs per step are exact whole numbers.
+
+    Raises:
+        ToolkitError: An unknown decoder, method or target, a rank over a layer's width, more
+            trained blocks than there are, or a number that is not positive.
+    """
+    from dataclasses import asdict
+
+    import numpy as np
+
+    from toolkit.errors import ToolkitError
+    from toolkit.flops import step_flops
+    from toolkit.methods import resolve, trainable_params
+    from toolkit.packing import plan_step, spread
+    from toolkit.runs import RunConfig
+    from toolkit.suite import find
+
+    for name in ("query_tokens", "positive_tokens"):
+        if not 1 <= getattr(args, name) < 1e9:
+            raise ToolkitError(f"--{name.replace('_', '-')} must be at least 1")
+    shape = find(args.decoder).shape
+    config = RunConfig.from_dict(
+        {
+            "decoder": args.decoder,
+            "budget_flop": 1,
+            "method": args.method,
+            "trained_blocks": args.trained_blocks,
+            "lora_rank": args.rank,
+            "lora_targets": args.targets,
+            "batch_pairs": args.pairs,
+            "chunk_tokens": args.chunk_tokens,
+            "checkpointing": args.checkpointing,
+        }
+    )
+    method = resolve(config, shape)
+    queries, positives = (spread(x, args.pairs) for x in (args.query_tokens, args.positive_tokens))
+    execution = plan_step(
+        np.concatenate((queries, positives)),
+        chunk_tokens=config.chunk_tokens,
+        checkpointing=config.checkpointing,
+    )
+    per_step = asdict(step_flops(shape, method, queries, positives, execution))
+    return {
+        "decoder": args.decoder,
+        "method": method.name,
+        "trained_blocks": method.trained_blocks,
+        "lora_rank": method.lora_rank,
+        "lora_targets": method.lora_targets,
+        "params": shape.params,
+        "trainable": trainable_params(shape, method),
+        "pairs": args.pairs,
+        "tokens": int(queries.sum() + positives.sum()),
+        "per_step": per_step,
+        "per_pair": {name: flop / args.pairs for name, flop in per_step.items()},
+    }
