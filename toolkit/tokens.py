@@ -103,7 +103,9 @@ def tokenise(
     backend = getattr(tokenizer, "backend_tokenizer", None)
     if backend is None:
         raise ToolkitError("the decoder has no fast tokenizer (tokenizer.json); it needs one")
-    identity = f"1 {data_fingerprint(source)} {max_tokens} {backend.to_str()}"
+    model = json.loads(backend.to_str())
+    model.update(truncation=None, padding=None)  # passing state of the last call, not identity
+    identity = f"1 {data_fingerprint(source)} {max_tokens} {json.dumps(model, sort_keys=True)}"
     folder = cache_folder() / f"tokens-{hashlib.sha256(identity.encode()).hexdigest()[:16]}"
     if not folder.is_dir():
         _build(folder, read_pairs(source), tokenizer, max_tokens, source)
