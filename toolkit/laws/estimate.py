@@ -7,7 +7,7 @@ from dataclasses import dataclass, fields, is_dataclass
 from typing import Any
 
 import numpy as np
-from scipy import stats
+from scipy.special import ndtr, stdtrit
 
 from toolkit.laws.optimiser import Array
 
@@ -41,7 +41,7 @@ def interval(draws: Array, freedom: int, level: float = LEVEL) -> tuple[float, f
     draws = draws[~np.isnan(draws)]
     if freedom < 1 or draws.size < 2:
         return math.nan, math.nan
-    tail = float(stats.norm.cdf(stats.t.ppf((1 - level) / 2, freedom)))
+    tail = float(ndtr(stdtrit(freedom, (1 - level) / 2)))
     # Between finite and infinite draws there is nothing to interpolate.
     levels = np.array([tail, 1 - tail])
     if np.isfinite(draws).all():

@@ -15,6 +15,7 @@ import numpy.typing as npt
 
 Array = npt.NDArray[np.float64]
 Rows = npt.NDArray[np.intp]
+Mask = npt.NDArray[np.bool_]
 Function = Callable[[Array, Rows], tuple[Array, Array]]
 
 ARMIJO, WOLFE = 1e-4, 0.9
@@ -35,7 +36,7 @@ class Minima:
     x: Array
     value: Array
     gradient: Array
-    converged: npt.NDArray[np.bool_]
+    converged: Mask
 
 
 def minimise(
@@ -105,9 +106,7 @@ def minimise(
     return Minima(x, value, gradient, converged)
 
 
-def _direction(
-    inverse: Array, active: Rows, fresh: npt.NDArray[np.bool_], g: Array, free: npt.NDArray
-) -> Array:
+def _direction(inverse: Array, active: Rows, fresh: Mask, g: Array, free: Mask) -> Array:
     """(b, K) quasi-Newton directions in the free variables; downhill where none is known."""
     known = -np.einsum("bij,bj->bi", inverse[active], g) * free
     downhill = np.einsum("bk,bk->b", known, g) < 0
@@ -125,7 +124,7 @@ def _line_search(
     slope: Array,
     low: Array,
     high: Array,
-) -> tuple[Array, Array, Array, npt.NDArray[np.bool_]]:
+) -> tuple[Array, Array, Array, Mask]:
     """Weak Wolfe steps: bisect after a step too far, double after one too short.
 
     No step leaves the box; one that reaches its wall while still descending is taken.
@@ -165,10 +164,10 @@ def _line_search(
 def _update(
     inverse: Array,
     active: Rows,
-    fresh: npt.NDArray[np.bool_],
+    fresh: Mask,
     s: Array,
     y: Array,
-    moved: npt.NDArray[np.bool_],
+    moved: Mask,
 ) -> None:
     """The BFGS update of the inverse Hessians, left out where the curvature is not positive."""
     sy = np.einsum("bk,bk->b", s, y)

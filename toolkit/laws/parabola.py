@@ -6,10 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
-import numpy.typing as npt
 
 from toolkit.errors import ToolkitError, nearest
-from toolkit.laws.optimiser import Array
+from toolkit.laws.optimiser import Array, Rows
 
 SIZES = 3  # Distinct sizes that a parabola needs.
 SCHEMES = ("residuals", "runs")
@@ -43,7 +42,7 @@ class Parabola:
     mean_loss: tuple[float, ...]
     z: Array = field(repr=False, compare=False)
     y: Array = field(repr=False, compare=False)
-    at: npt.NDArray[np.intp] = field(repr=False, compare=False)
+    at: Rows = field(repr=False, compare=False)
     leverage: Array = field(repr=False, compare=False)
     residual: Array = field(repr=False, compare=False)
     freedom: int

@@ -6,11 +6,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
 from toolkit.errors import ToolkitError, nearest
-from toolkit.laws.optimiser import Array
+from toolkit.laws.optimiser import Array, Mask, Rows
 
 LISTED = 1000  # At most so many dropped rows are listed one by one; all of them are counted.
 
@@ -41,7 +40,7 @@ class Checked:
     """
 
     columns: dict[str, Array]
-    rows: npt.NDArray[np.intp]
+    rows: Rows
     dropped: tuple[Dropped, ...]
 
     @property
@@ -83,7 +82,7 @@ def check(
     left = np.ones(len(table), bool)
     dropped: list[Dropped] = []
 
-    def leave_out(bad: npt.NDArray[np.bool_], reason: str) -> None:
+    def leave_out(bad: Mask, reason: str) -> None:
         bad = bad & left
         if bad.any():
             rows = np.flatnonzero(bad)
@@ -124,7 +123,7 @@ def check(
     return Checked(kept, np.flatnonzero(left) + 1, tuple(dropped))
 
 
-def _numbers(table: pd.DataFrame, column: str, left: npt.NDArray[np.bool_]) -> Array:
+def _numbers(table: pd.DataFrame, column: str, left: Mask) -> Array:
     """A column as floats, empty cells as NaN; rows that are left out already may hold anything."""
     values = table[column]
     numbers = pd.to_numeric(values, errors="coerce").to_numpy(float, na_value=np.nan)

@@ -1,0 +1,88 @@
+"""What is wrong with a fit, in sentences."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import numpy as np
+
+from toolkit.laws.bootstrap import Resamples, jacobian
+from toolkit.laws.forms import Form
+from toolkit.laws.objective import BLOCK, Problem
+from toolkit.laws.optimiser import Array, Mask
+from toolkit.laws.search import Search
+
+ILL = 1e8  # Scaled condition number beyond which parameters are not told apart.
+FEW = 3  # Runs a parameter below which the reader is told.
+LONELY = 0.05  # Share of starts at the best below which the reader is told.
+LOOSE = 0.05  # Distance in coordinates of equally good ends.
+
+
+def resting(law: Form, phi: Array, low: Array, high: Array, stuck: Iterable[str]) -> dict[str, str]:
+    """Where parameters rest that are not a free optimum."""
+    found = {}
+    for k, name in enumerate(law.names):
+        if low[k] == high[k]:
+            continue
+        margin = 1e-9 * (high[k] - low[k])
+        if phi[k] <= low[k] + margin:
+            found[name] = "its lower bound"
+        elif phi[k] >= high[k] - margin:
+            found[name] = "its upper bound"
+        elif name in stuck:
+            found[name] = "its start"
+    return found
+
+
+def condition(problem: Problem, phi: Array, free: Mask) -> float:
+    """Condition number of JᵀWJ in the free coordinates, scaled to unit diagonal."""
+    gram = np.zeros((int(free.sum()),) * 2)
+    for left in range(0, problem.z.shape[1], BLOCK):
+        part = slice(left, left + BLOCK)
+        slopes = jacobian(problem, phi, part)[:, free]
+        gram += slopes.T @ (slopes * problem.weight[part, None])
+    scale = np.sqrt(np.diag(gram))
+    if not (scale > 0).all():
+        return float("inf")
+    return float(np.linalg.cond(gram / np.outer(scale, scale)))
+
+
+def doubts(
+    found: Search,
+    law: Form,
+    rests: dict[str, str],
+    scaled: float,
+    runs: int,
+    free: int,
+    drawn: Resamples,
+) -> tuple[list[str], bool]:
+    """Warnings, and whether any of them touches the estimate itself."""
+    serious, minor = [], []
+    for name, where in rests.items():
+        if where == "its start":
+            serious.append(f"{name} equals its start: the optimiser never moved it")
+        elif name == "E":
+            minor.append("E rests at zero: the runs show no asymptote")
+        else:
+            serious.append(f"{name} rests at {where}: the runs do not determine it")
+    loose = [n for n, s in zip(law.names, found.spread, strict=True) if s > LOOSE]
+    if loose:
+        serious.append(
+            f"{' and '.join(loose)} not identified: starts that reach the same objective differ"
+        )
+    if scaled > ILL:
+        serious.append(
+            f"ill-conditioned (condition number {scaled:.1e}): some parameters cannot be told apart"
+        )
+    if found.tried > 1 and found.reached_best < max(2, LONELY * found.tried):
+        minor.append(
+            f"only {found.reached_best} of {found.tried} starts reached the best objective: "
+            "try more starts"
+        )
+    if runs < FEW * free:
+        minor.append(f"{runs} runs for {free} parameters: too few to judge the law by")
+    if drawn.failed:
+        minor.append(f"{drawn.failed} of {drawn.count} resamples failed and count in no interval")
+    if drawn.scheme == "sandwich" and drawn.count:
+        minor.append("too many runs to resample: intervals from the sandwich covariance")
+    return serious + minor, bool(serious)
