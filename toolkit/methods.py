@@ -40,8 +40,9 @@ class Method:
 def resolve(config: RunConfig, shape: Shape) -> Method:
     """The configuration's method with its defaults filled in for a decoder of this shape.
 
-    Defaults: half of the blocks (a fraction is rounded down, to at least one); rank 32, alpha
-    equal to the rank, on every linear of a block and on the input embedding, as in the study.
+    Defaults: half of the blocks (a fraction is rounded down, to at least one); rank 32 (the
+    hidden width where that is less), alpha equal to the rank, on every linear of a block and on
+    the input embedding, as in the study.
 
     Raises:
         ToolkitError: More blocks than the decoder has, a rank over a layer's width, a target
@@ -50,7 +51,7 @@ def resolve(config: RunConfig, shape: Shape) -> Method:
     if config.method == "freeze":
         return Method("freeze", trained_blocks=_trained_blocks(config.trained_blocks, shape))
     if config.method == "lora":
-        rank = config.lora_rank or DEFAULT_RANK
+        rank = config.lora_rank or min(DEFAULT_RANK, shape.hidden)
         targets = config.lora_targets or (*map(_leaf, (x.name for x in shape.block)),)
         if config.lora_targets is None:
             targets = (*targets, shape.embedding)

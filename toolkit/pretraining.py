@@ -7,7 +7,6 @@ side are read, so no held-out pair is ever in it.
 from __future__ import annotations
 
 import json
-import math
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
@@ -17,6 +16,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from toolkit.pairs import Pair, read_pairs
+from toolkit.schedule import warmup_cosine
 from toolkit.suite import SMALL_VOCABULARY, SUITE_FOLDER, Decoder, load_tokenizer
 
 if TYPE_CHECKING:
@@ -138,7 +138,7 @@ def pretrain(
         fused=True,
     )
     schedule = torch.optim.lr_scheduler.LambdaLR(
-        optimizer, lambda step: _warmup_cosine(step, steps, warmup=0.05, floor=0.1)
+        optimizer, lambda step: warmup_cosine(step, steps, warmup=0.05, floor=0.1)
     )
     losses = []
     for step in range(steps):
@@ -167,14 +167,6 @@ def pretrain(
     model.half().save_pretrained(folder)
     (folder / "record.json").write_text(json.dumps(asdict(record), indent=1) + "\n")
     return record
-
-
-def _warmup_cosine(step: int, steps: int, *, warmup: float, floor: float) -> float:
-    rising = warmup * steps
-    if step < rising:
-        return (step + 1) / (rising + 1)
-    done = (step - rising) / max(1.0, steps - rising)
-    return floor + (1 - floor) * 0.5 * (1 + math.cos(math.pi * min(1.0, done)))
 
 
 def _token_stream(decoder: Decoder, *, held_out: bool) -> np.ndarray:

@@ -1,0 +1,41 @@
+"""Shared fixtures: a small file of pairs that a small decoder can learn in seconds."""
+
+import json
+import os
+
+import pytest
+
+# One thread keeps sums in one order, and the tests from fighting over two cores.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+
+@pytest.fixture(scope="session")
+def cache(tmp_path_factory):
+    """A cache folder of the tests' own; mined docstrings stay in the project's."""
+    return tmp_path_factory.mktemp("cache")
+
+
+@pytest.fixture(scope="session")
+def pairs_file(tmp_path_factory):
+    """600 pairs in which query and answer share a rare word: easy to learn, not trivial."""
+    path = tmp_path_factory.mktemp("data") / "pairs.jsonl"
+    with open(path, "w", encoding="utf-8") as file:
+        for i in range(600):
+            word = f"{i * 7919 % 10_007:05d}"
+            pair = {"query": f"return item {word}", "positive": f"def get_{word}(self): # {i % 9}"}
+            file.write(json.dumps(pair) + "\n")
+    return path
+
+
+@pytest.fixture
+def easy(pairs_file, cache, monkeypatch):
+    """Run parameters for a run of some twenty steps on the easy pairs with small-7k."""
+    monkeypatch.setenv("TOOLKIT_CACHE", str(cache))
+    return {
+        "decoder": "small-7k",
+        "budget_flop": 4e8,
+        "data": str(pairs_file),
+        "batch_pairs": 16,
+        "candidates": 16,
+        "lr": 3e-3,
+    }
