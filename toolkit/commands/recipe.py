@@ -1,0 +1,96 @@
+"""`python -m toolkit recipe`: model size, data, method and hyperparameters for a budget."""
+
+import argparse
+import json
+from typing import Any
+
+from toolkit.runs import CONVENTIONS
+
+HELP = "the compute-optimal recipe for a budget, from a sweep's run table"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("sweep", help="a sweep's folder, or any run table as CSV")
+    budget = parser.add_mutually_exclusive_group()
+    budget.add_argument("--flop", metavar="FLOP", help="the budget, 1e13 for example")
+    budget.add_argument("--gpu-hours", metavar="HOURS", help="the budget as hours on --gpu")
+    parser.add_argument("--gpu", metavar="NAME", help="a100, h100, h200, l4 or rtx-4090")
+    parser.add_argument(
+        "--utilisation", metavar="SHARE", help="of the GPU's peak that becomes model FLOP"
+    )
+    parser.add_argument("--max-pairs", metavar="N", help="distinct training pairs that you have")
+    parser.add_argument("--max-params", metavar="N", help="largest model you want to serve")
+    parser.add_argument(
+        "--convention", choices=CONVENTIONS, help="use the runs whose budgets are counted so"
+    )
+    parser.add_argument("--json", action="store_true", help="print JSON")
+
+
+def run(args: argparse.Namespace) -> int:
+    from toolkit.recipe import recommend
+    from toolkit.runs import read_table
+    from toolkit.wording import as_text
+
+    budget, as_hours = _budget(args)
+    max_pairs = _number("--max-pairs", args.max_pairs)
+    recipe = recommend(
+        read_table(args.sweep),
+        budget_flop=budget,
+        max_pairs=None if max_pairs is None else int(max_pairs),
+        max_params=_number("--max-params", args.max_params),
+        convention=args.convention,
+    )
+    if args.json:
+        print(json.dumps(recipe.to_dict() | as_hours, indent=1, allow_nan=False))
+        return 0
+    print(as_text(recipe))
+    if as_hours:
+        print(
+            "\nThe budget is {gpu_hours:g} hours of one {gpu} at {utilisation:.0%} of its peak, "
+            "in model FLOP.".format(**as_hours)
+        )
+        if recipe.convention not in ("model", "unstated"):
+            print(
+                f"This table counts {recipe.convention} FLOP, which are not the same: "
+                "take the hours as a rough guide."
+            )
+    return 0
+
+
+def _budget(args: argparse.Namespace) -> tuple[float, dict[str, Any]]:
+    """The budget in FLOP and, where it was given in hours, what it came from."""
+    from toolkit import hardware
+    from toolkit.errors import ToolkitError
+
+    flop = _number("--flop", args.flop)
+    hours = _number("--gpu-hours", args.gpu_hours)
+    if flop is None and hours is None:
+        raise ToolkitError("say what there is to spend: --flop 1e13, or --gpu-hours 2 --gpu h100")
+    if hours is None:
+        if args.gpu is not None or args.utilisation is not None:
+            raise ToolkitError("--gpu and --utilisation belong to --gpu-hours")
+        assert flop is not None
+        return flop, {}
+    if args.gpu is None:
+        raise ToolkitError(f"hours of what? name it with --gpu: {', '.join(hardware.DEVICES)}")
+    device = hardware.find(args.gpu)
+    utilisation = _number("--utilisation", args.utilisation) or hardware.DEFAULT_UTILISATION
+    about = {"gpu": device.name, "gpu_hours": hours, "utilisation": utilisation}
+    return device.flop(hours, utilisation), about
+
+
+def _number(name: str, text: str | None) -> float | None:
+    """A positive finite number from the command line, or None where it was left out."""
+    import math
+
+    from toolkit.errors import ToolkitError
+
+    if text is None:
+        return None
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not (value > 0 and math.isfinite(value)):
+        raise ToolkitError(f"{name} must be a positive number, not {text!r}")
+    return value

@@ -1,0 +1,219 @@
+"""A study: one run table made ready for decisions, and the laws of every method in it.
+
+Only what may be compared is compared: finished runs whose budgets are counted in one convention
+and whose losses are over the same held-out set. Where several settings of a method (LoRA ranks,
+freezing depths, learning rates, batches) were tried at one size, budget and seed, the best setting
+counts for the law of the method: the question is what the method can do, not what a poor rank does.
+The choice is made on the loss that is then fitted, so the more settings were tried, the more the
+law flatters the method by picking lucky runs; a second seed tempers that.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+import pandas as pd
+
+from toolkit.errors import ToolkitError, nearest
+from toolkit.laws import Crossover, IsoFlopFit, crossovers, fit_isoflop
+from toolkit.laws.table import check
+from toolkit.runs import METHODS
+
+CELL = ["method", "params", "budget_flop"]
+SETTINGS = ("lr", "batch_pairs", "lora_rank", "trained_blocks")
+COMPARABLE = ("data", "candidates", "temperature", "max_tokens")
+FEW_RUNS = 9  # Three sizes at three budgets: the least that a law with any check can stand on.
+
+BEST_SETTING = (
+    "where several settings of a method were tried at one size, budget and seed, only the best "
+    "of them counts for the method's law"
+)
+
+
+@dataclass(frozen=True)
+class Excluded:
+    """Runs that were left out for one reason: `runs` names them, as far as they are listed."""
+
+    reason: str
+    count: int
+    runs: tuple[str, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class Study:
+    """A run table and its laws.
+
+    Attributes:
+        runs: Finished, comparable runs with all their settings.
+        best: Those that the laws stand on: the best setting of each method, size, budget and seed.
+        fits: The IsoFLOP analysis of each method, in the order of `toolkit.runs.METHODS`.
+        crossovers: Of every two methods' loss laws.
+        convention: In which the budgets are counted; "unstated" if the table does not tell.
+        excluded: What was left out, and why.
+        warnings: Sentences about the table as a whole; those about one method are its fit's.
+    """
+
+    runs: pd.DataFrame = field(repr=False)
+    best: pd.DataFrame = field(repr=False)
+    fits: dict[str, IsoFlopFit]
+    crossovers: tuple[Crossover, ...]
+    convention: str
+    excluded: tuple[Excluded, ...]
+    warnings: tuple[str, ...]
+
+    @classmethod
+    def of(
+        cls,
+        table: pd.DataFrame,
+        *,
+        convention: str | None = None,
+        resamples: int = 1000,
+        seed: int = 0,
+    ) -> Study:
+        """Check a run table and fit every method in it.
+
+        Args:
+            table: Columns `method`, `params`, `budget_flop` and `loss` at least; `tokens`,
+                `pairs`, settings, `seed` and `status` where they are known.
+            convention: Use the runs whose budgets are counted so; by default the most common.
+            resamples, seed: Of the bootstrap.
+
+        Raises:
+            ToolkitError: A column is missing or wrong, or no run is left.
+        """
+        runs, excluded, warnings = _finished(table)
+        runs, convention = _one_convention(runs, convention, excluded, warnings)
+        for column in COMPARABLE:
+            if column in runs.columns:
+                common = runs[column].fillna("").mode().iloc[0]
+                runs = _only(runs, column, common, excluded, warnings)
+        best = _best_settings(runs)
+        if len(best) < FEW_RUNS:
+            warnings.append(f"only {_runs(len(best))} to fit: read every number here as a guess")
+        present = runs["method"].unique()
+        methods = [m for m in METHODS if m in present]
+        methods += sorted(m for m in present if m not in METHODS)
+        fits = {
+            method: fit_isoflop(best[best["method"] == method], resamples=resamples, seed=seed)
+            for method in methods
+        }
+        return cls(runs, best, fits, crossovers(fits), convention, tuple(excluded), tuple(warnings))
+
+    @property
+    def methods(self) -> tuple[str, ...]:
+        return tuple(self.fits)
+
+    @property
+    def budgets(self) -> tuple[float, ...]:
+        """All budgets tried, ascending, in FLOP."""
+        return tuple(sorted(float(b) for b in self.best["budget_flop"].unique()))
+
+    def varied(self, method: str) -> dict[str, tuple[float, ...]]:
+        """The settings of which several values were tried at one size and budget."""
+        rows = self.runs[self.runs["method"] == method]
+        found = {}
+        for name in SETTINGS:
+            if name in rows.columns and (rows.groupby(CELL)[name].nunique() > 1).any():
+                found[name] = tuple(sorted(float(v) for v in rows[name].dropna().unique()))
+        return found
+
+
+def _finished(table: pd.DataFrame) -> tuple[pd.DataFrame, list[Excluded], list[str]]:
+    """The finished runs of a table, and those left out."""
+    roles = {"size": "params", "budget": "budget_flop", "loss": "loss"}
+    roles |= {name: name for name in ("tokens", "pairs") if name in table.columns}
+    if "method" not in table.columns and len(table):
+        names = [str(column) for column in table.columns]
+        raise ToolkitError(f"the table has no column 'method'{nearest('method', names)}")
+    checked = check(table, roles)
+    excluded = [
+        Excluded(d.reason, d.count, tuple(_label(table, row - 1) for row in d.rows))
+        for d in checked.dropped
+    ]
+    warnings = [f"{_runs(e.count)} left out: {e.reason} ({_some(e.runs)})" for e in excluded]
+    runs = table.iloc[checked.rows - 1].copy()
+    unnamed = runs["method"].isna() | (runs["method"].astype(str).str.strip() == "")
+    if unnamed.any():
+        row = int(checked.rows[np.flatnonzero(unnamed)[0]])
+        raise ToolkitError(f"column 'method' must name a method; row {row} is empty")
+    for name, column in roles.items():
+        runs[column] = checked.columns[name]
+    for name in SETTINGS:
+        if name in runs.columns:
+            runs[name] = pd.to_numeric(runs[name], errors="coerce")
+    runs["method"] = runs["method"].astype(str)
+    return runs, excluded, warnings
+
+
+def _one_convention(
+    runs: pd.DataFrame, wanted: str | None, excluded: list[Excluded], warnings: list[str]
+) -> tuple[pd.DataFrame, str]:
+    """The runs whose budgets are counted in one convention: a FLOP is not a FLOP in another."""
+    if "flop_convention" not in runs.columns:
+        if wanted is not None:
+            raise ToolkitError(
+                "the table has no column 'flop_convention', so its runs cannot be chosen by it; "
+                "leave the convention out"
+            )
+        warnings.append("the table does not say how its budgets are counted (flop_convention)")
+        return runs, "unstated"
+    present = sorted(runs["flop_convention"].dropna().astype(str).unique())
+    if wanted is None:
+        common = runs["flop_convention"].dropna().astype(str).mode()
+        wanted = "unstated" if common.empty else str(common.iloc[0])
+    elif wanted not in present:
+        raise ToolkitError(
+            f"no run's budget is counted in the {wanted} convention; this table has "
+            f"{' and '.join(present) or 'none'}"
+        )
+    if wanted == "unstated":
+        return runs, wanted
+    return _only(runs, "flop_convention", wanted, excluded, warnings), wanted
+
+
+def _only(
+    runs: pd.DataFrame, column: str, value: object, excluded: list[Excluded], warnings: list[str]
+) -> pd.DataFrame:
+    """The rows with `value`; the others are listed, since they cannot be compared with them."""
+    same = (runs[column].fillna("") == value).to_numpy()
+    if not same.all():
+        names = tuple(_label(runs, int(row)) for row in np.flatnonzero(~same))
+        others = ", ".join(sorted(str(v) for v in runs.loc[~same, column].unique()))
+        reason = f"{column} is {others}, not {value} as in most, and cannot be compared"
+        if column == "flop_convention":
+            reason = f"budgets counted in the {others} convention, not in {value}"
+        excluded.append(Excluded(reason, len(names), names))
+        warnings.append(f"{_runs(len(names))} left out: {reason}")
+    return runs[same]
+
+
+def _best_settings(runs: pd.DataFrame) -> pd.DataFrame:
+    """One row for each method, size, budget and seed: the one with the lowest loss."""
+    keys = [*CELL, "seed"]
+    if "seed" not in runs.columns:
+        # Rows with the same settings are replicates; number them as if by seed.
+        settings = [name for name in SETTINGS if name in runs.columns]
+        number = runs.groupby([*CELL, *settings], dropna=False).cumcount()
+        runs = runs.assign(seed=number)
+    chosen = runs.sort_values("loss", kind="stable").drop_duplicates(keys)
+    return chosen.sort_index()
+
+
+def _label(table: pd.DataFrame, row: int) -> str:
+    """A run's name, or its row's number from 1, and why it ended early where that is known."""
+    name = str(table["run"].iloc[row]) if "run" in table.columns else f"row {row + 1}"
+    if "status" not in table.columns or str(table["status"].iloc[row]) == "finished":
+        return name
+    reason = table["reason"].iloc[row] if "reason" in table.columns else None
+    said = f": {reason}" if isinstance(reason, str) and reason else ""
+    return f"{name} ({table['status'].iloc[row]}{said})"
+
+
+def _runs(count: int) -> str:
+    return f"{count:,} run{'' if count == 1 else 's'}"
+
+
+def _some(names: tuple[str, ...], most: int = 3) -> str:
+    rest = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + rest

@@ -1,0 +1,220 @@
+"""Numbers as people write them, and a recipe as plain text."""
+
+from __future__ import annotations
+
+import math
+import re
+import textwrap
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from toolkit.laws import Crossover, Estimate
+    from toolkit.recipe import MethodChoice, NamedSize, Recipe
+    from toolkit.settings import Setting
+
+SUPERSCRIPT = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
+NAMES = {
+    "full": "full fine-tuning",
+    "freeze": "block freezing",
+    "lora": "LoRA",
+    "bias": "bias tuning",
+}
+SETTING_NAMES = {
+    "lr": "learning rate",
+    "batch_pairs": "batch",
+    "lora_rank": "LoRA rank",
+    "trained_blocks": "trained blocks",
+}
+WIDTH = 96
+
+
+def scientific(value: float, digits: int = 2) -> str:
+    """3e11 as 3×10¹¹, 1e12 as 10¹², 3.16e12 as 3.2×10¹²."""
+    if not math.isfinite(value) or value == 0:
+        return f"{value:g}"
+    mantissa, exponent = f"{value:.{digits - 1}e}".split("e")
+    power = "10" + str(int(exponent)).translate(SUPERSCRIPT)
+    mantissa = mantissa.rstrip("0").rstrip(".") if "." in mantissa else mantissa
+    return power if mantissa == "1" else f"{mantissa}×{power}"
+
+
+def count(value: float) -> str:
+    """A count to three digits: 950, 18.9k, 1.19M, 2.5B; from a quadrillion on in powers of ten."""
+    if math.isnan(value):
+        return "unknown"
+    if math.isinf(value):
+        return "∞"
+    if value >= 999.5e12:
+        return scientific(value)
+    rounded = float(f"{value:.3g}")
+    for size, unit in ((1e12, "T"), (1e9, "B"), (1e6, "M"), (1e3, "k")):
+        if rounded >= size:
+            return f"{rounded / size:.3g}{unit}"
+    return f"{rounded:.3g}"
+
+
+def pretty(text: str) -> str:
+    """Powers of ten in a sentence written as people write them: 1.6e+12 as 1.6×10¹²."""
+    return re.sub(r"\d+(?:\.\d+)?e[+-]?\d+", lambda m: scientific(float(m[0]), 3), text)
+
+
+def spread(estimate: Estimate, show: Callable[[float], str]) -> str:
+    """The interval in words: `48k to 90k`, `below 15k`, `no interval`."""
+    low, high = estimate.low, estimate.high
+    if math.isnan(low) or math.isnan(high):
+        return "no interval"
+    if low == high:
+        return "exactly"
+    if low <= 0 < high and math.isinf(high):
+        return "anything"
+    if low <= 0 and show is not signed and show is not loss:
+        return f"below {show(high)}"
+    if math.isinf(high):
+        return f"above {show(low)}"
+    return f"{show(low)} to {show(high)}"
+
+
+def loss(value: float) -> str:
+    """A loss in nats: two decimals are what a seed leaves of it; three show a small regret."""
+    return f"{value:.3f}"
+
+
+def signed(value: float) -> str:
+    """A difference of losses with its sign."""
+    return f"{value:+.3f}".replace("-", "−")
+
+
+def as_text(recipe: Recipe) -> str:
+    """The recipe for a terminal: the four questions as headings."""
+    convention = "" if recipe.convention == "unstated" else f"{recipe.convention} "
+    title = f"The compute-optimal recipe for {scientific(recipe.budget_flop, 3)} {convention}FLOP"
+    low, high = recipe.budgets
+    few = (
+        f"{recipe.n_runs} " if recipe.n_runs == recipe.n_tried else f"the best {recipe.n_runs} of "
+    )
+    many = "" if recipe.n_runs == recipe.n_tried else f"{recipe.n_tried} "
+    about = (
+        f"from {few}{many}runs with {len(recipe.methods)} methods, "
+        f"budgets {scientific(low)} to {scientific(high)}"
+    )
+    parts = [
+        f"{title}\n{'═' * len(title)}\n{about}; intervals are of 95 %",
+        _section("How large a model?", size_lines(recipe)),
+        _section("How much data?", data_lines(recipe)),
+        _section("Which method?", method_lines(recipe)),
+        _section("Which hyperparameters?", [setting_line(s) for s in recipe.settings]),
+    ]
+    if recipe.warnings:
+        parts.append(_section("Before you trust this", [_bullet(w) for w in recipe.warnings]))
+    if recipe.notes:
+        parts.append(_section("How it was made", [_bullet(n) for n in recipe.notes]))
+    return "\n\n".join(parts)
+
+
+def size_lines(recipe: Recipe) -> list[str]:
+    """Size, nearest decoders and the near-optimal range, a line each."""
+    size = recipe.size
+    lines = [f"{count(size.params.value)} non-embedding parameters ({_size_source(recipe)})"]
+    if size.nearest:
+        lines.append(f"nearest decoder: {_named(size.nearest)}")
+    if size.nearest is None or size.nearest.name != size.nearest_tried.name:
+        lines.append(f"nearest tried:   {_named(size.nearest_tried)}")
+    near = [count(end) for end in size.near_optimal]
+    within = near[0] if near[0] == near[1] else f"{near[0]} to {near[1]}"
+    tried = " (of the sizes tried)" if size.source == "best-tried" else ""
+    lines.append(f"within 1 % of the best loss: {within}{tried}")
+    return lines
+
+
+def _size_source(recipe: Recipe) -> str:
+    size = recipe.size
+    if size.capped:
+        return "held to the cap"
+    if size.source == "best-tried":
+        open_side = spread(size.params, count)
+        truth = "" if open_side == "no interval" else f"; the optimum is {open_side}"
+        return f"best size tried, not bracketed{truth}"
+    return spread(size.params, count)
+
+
+def _named(decoder: NamedSize) -> str:
+    text = f"{decoder.name}, {count(decoder.params)}"
+    return text if math.isnan(decoder.excess) else f"{text}, expected loss {signed(decoder.excess)}"
+
+
+def data_lines(recipe: Recipe) -> list[str]:
+    """Pairs, tokens and steps, a line each, and how often each pair is seen."""
+    data = recipe.data
+    if math.isnan(data.tokens.value):
+        return ["unknown: the table has no tokens"]
+    lines = []
+    for name, estimate in (("pairs", data.pairs), ("tokens", data.tokens), ("steps", data.steps)):
+        if not math.isnan(estimate.value):
+            lines.append(f"{count(estimate.value):>6} {name:7} ({spread(estimate, count)})")
+    if not math.isnan(data.tokens_per_pair):
+        lines.append(f"at {data.tokens_per_pair:.1f} tokens a pair, as in these runs")
+    if math.isfinite(data.epochs):
+        often = f"{count(data.epochs)} times" if data.epochs > 1.001 else "at most once"
+        lines.append(f"each of the {count(data.distinct_pairs)} distinct pairs seen {often}")
+    return lines
+
+
+def method_lines(recipe: Recipe) -> list[str]:
+    """The table of methods, best first: loss and regret with intervals."""
+    head = ("", "loss", "interval", "regret", "interval", "best in", "own size")
+    rows = [head, *(_method_row(choice) for choice in recipe.methods)]
+    width = [max(len(row[i]) for row in rows) for i in range(len(head))]
+    lines = []
+    for row in rows:
+        cells = [
+            row[0].ljust(width[0]),
+            *(c.rjust(w) for c, w in zip(row[1:], width[1:], strict=True)),
+        ]
+        lines.append("  ".join(cells).rstrip())
+    if any(choice.source == "best-tried" for choice in recipe.methods):
+        lines.append("* best of the sizes tried, which do not bracket its optimum")
+    if not all(choice.comparable for choice in recipe.methods):
+        lines.append("? the loss at the nearest budget tried: no law")
+    return lines + [_bullet(crossing.statement) for crossing in _relevant(recipe)]
+
+
+def _method_row(choice: MethodChoice) -> tuple[str, ...]:
+    name = NAMES.get(choice.method, choice.method)
+    if math.isnan(choice.loss.value):
+        return (name, "–", choice.reason, "", "", "", "")
+    best = choice.regret.value == choice.regret.low == choice.regret.high == 0
+    return (
+        name,
+        loss(choice.loss.value) + ("" if choice.comparable else "?"),
+        spread(choice.loss, loss),
+        "best" if best else signed(choice.regret.value),
+        "" if best else spread(choice.regret, signed),
+        "" if math.isnan(choice.best_share) else f"{choice.best_share:.0%}",
+        count(choice.params.value) + ("*" if choice.source == "best-tried" else ""),
+    )
+
+
+def _relevant(recipe: Recipe) -> list[Crossover]:
+    """The crossovers of the recommended method that the data has something to say about."""
+    mine = [c for c in recipe.crossovers if recipe.method in (c.first, c.second)]
+    return [c for c in mine if c.status in ("crosses", "undecided")]
+
+
+def setting_line(setting: Setting) -> str:
+    """A hyperparameter, the values about as good, and where it comes from."""
+    name = SETTING_NAMES.get(setting.name, setting.name)
+    if math.isnan(setting.value):
+        return f"{name:15} unknown: {setting.source}"
+    near = ""
+    if setting.low != setting.high:
+        near = f"; {setting.low:.3g} to {setting.high:.3g} are within 1 %"
+    return f"{name:15} {setting.value:<8.3g} {setting.source}{near}"
+
+
+def _bullet(text: str) -> str:
+    return textwrap.fill(pretty(text), WIDTH - 4, initial_indent="• ", subsequent_indent="  ")
+
+
+def _section(heading: str, lines: list[str]) -> str:
+    return heading + "\n" + textwrap.indent("\n".join(lines), "  ")
