@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from tiny import method, neox, texts, tuned
+from tests.tiny import method, neox, texts, tuned
 from transformers import PreTrainedModel
 
 from toolkit.contrast import ContrastiveStep, embed, info_nce

@@ -5,7 +5,7 @@ import time
 
 import numpy as np
 import pytest
-from tiny import SHAPE, method, neox, texts, tuned
+from tests.tiny import SHAPE, method, neox, texts, tuned
 from torch.utils.flop_counter import FlopCounterMode
 
 from toolkit.cli import main

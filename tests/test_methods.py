@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from tiny import SHAPE, method, neox, texts, tuned
+from tests.tiny import SHAPE, method, neox, texts, tuned
 
 from toolkit.contrast import ContrastiveStep
 from toolkit.errors import ToolkitError
