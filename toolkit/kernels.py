@@ -41,13 +41,7 @@ INLINE_FIGURES = "module://matplotlib_inline.backend_inline"
 
 
 class KernelManager(AsyncKernelManager):
-    """Manages a kernel of this very Python, whatever kernels the user has installed.
-
-    Attributes:
-        exit_code: How its process ended, negative for a signal; None while it runs.
-    """
-
-    exit_code: int | None = None
+    """Manages a kernel of this very Python, whatever kernels the user has installed."""
 
     @property
     def kernel_spec(self) -> KernelSpec:
@@ -69,6 +63,9 @@ class KernelHost:
         threads: Threads of each kernel's numerical libraries. They must be set before the
             libraries are loaded, so they belong to the host and not to a kernel.
         warm: False starts every kernel from nothing, as Jupyter does.
+
+    Attributes:
+        closed: No kernel is left, and none can be started.
     """
 
     def __init__(self, preload: Sequence[str] = (), *, threads: int = 1, warm: bool = True) -> None:
@@ -82,7 +79,7 @@ class KernelHost:
         self._host: subprocess.Popen[bytes] | None = None
         self._lock = threading.Lock()
         self._kernels: set[Any] = set()
-        self._closed = False
+        self.closed = False
 
     def __enter__(self) -> KernelHost:
         return self
@@ -135,13 +132,13 @@ class KernelHost:
         try:
             with self._lock:
                 self._kernels.add(process)
-                if self._closed:  # It closed while this kernel was starting.
+                if self.closed:  # It closed while this kernel was starting.
                     _kill(process)
             yield manager
         finally:
             _kill(process)
             with contextlib.suppress(subprocess.TimeoutExpired):  # A disk that hangs, say.
-                manager.exit_code = process.wait(10)
+                process.wait(10)
             with self._lock:
                 self._kernels.discard(process)
             run_sync(manager.cleanup_resources)()
@@ -155,7 +152,7 @@ class KernelHost:
     def start(self) -> None:
         """Start the host process, or start it again if it died."""
         with self._lock:
-            if self._closed or (self._host is not None and self._host.poll() is None):
+            if self.closed or (self._host is not None and self._host.poll() is None):
                 return
             address = self.folder / "host"
             address.unlink(missing_ok=True)
@@ -173,7 +170,7 @@ class KernelHost:
     def close(self) -> None:
         """Kill every kernel, then the host."""
         with self._lock:
-            self._closed = True
+            self.closed = True
             for process in self._kernels:
                 _kill(process)
             host, self._host = self._host, None

@@ -295,7 +295,7 @@ def run_table(records: list[RunRecord]) -> pd.DataFrame:
     """The run table, one row a record, in a stable order."""
     import pandas as pd
 
-    return pd.read_csv(io.StringIO(table_csv(records)), float_precision="round_trip")
+    return pd.read_csv(io.StringIO(table_csv(records)))
 
 
 def read_table(source: str | Path) -> pd.DataFrame:
@@ -314,7 +314,7 @@ def read_table(source: str | Path) -> pd.DataFrame:
             f"no run table at {path}; run the sweep first: python -m toolkit sweep {Path(source)}"
         )
     try:
-        return pd.read_csv(path, float_precision="round_trip")
+        return pd.read_csv(path)
     except (ValueError, UnicodeDecodeError, OSError) as error:
         raise ToolkitError(f"{path} is not a readable CSV table: {error}") from error
 

@@ -1,0 +1,117 @@
+"""`python -m toolkit plan`: what a sweep would run, and what that costs, before it starts."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from typing import Any
+
+from toolkit import hardware
+from toolkit.folders import RunState
+from toolkit.plan import Cost, Plan, cost, makespan, rates, read_plan, validate
+from toolkit.text import amount, duration, table
+
+HELP = "show what a sweep would run, with its FLOPs and hours, before anything starts"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("sweep", help="the sweep's folder, with its sweep.yaml")
+    parser.add_argument(
+        "--gpu", action="append", metavar="NAME", help=f"one of {', '.join(hardware.DEVICES)}"
+    )
+    parser.add_argument(
+        "--utilisation",
+        type=float,
+        default=hardware.DEFAULT_UTILISATION,
+        metavar="SHARE",
+        help="share of a GPU's peak that goes into model FLOPs (default %(default)s)",
+    )
+    parser.add_argument("--workers", type=int, metavar="N", help="notebooks at a time on this CPU")
+    parser.add_argument("--template", metavar="NOTEBOOK", help="instead of the plan's own")
+    parser.add_argument("--json", action="store_true", help="every run, as JSON")
+
+
+def run(args: argparse.Namespace) -> int:
+    plan = read_plan(args.sweep, args.template)
+    devices = [hardware.find(name) for name in args.gpu or hardware.DEVICES]
+    hours = {device.name: device.hours(1.0, args.utilisation) for device in devices}
+    validate(plan)
+    states = plan.states()
+    costs = [cost(config) for config in plan.configs]
+    facts = _facts(plan, states, costs, hours, args.workers)
+    if args.json:
+        facts["runs"] = [_run(state, price) for state, price in zip(states, costs, strict=True)]
+        print(json.dumps(facts, indent=1))
+    else:
+        _show(plan, states, costs, facts, args.utilisation)
+    return 0
+
+
+def _facts(
+    plan: Plan,
+    states: list[RunState],
+    costs: list[Cost],
+    hours: dict[str, float],
+    workers: int | None,
+) -> dict[str, Any]:
+    """The sweep's totals: all of it, and what is left to do."""
+    seen = rates(states)
+    workers = workers or plan.workers or hardware.cpu_cores()
+    left = [price for state, price in zip(states, costs, strict=True) if not state.ended]
+    flop = sum(price.flop for price in left)
+    return {
+        "sweep": str(plan.folder),
+        "title": plan.title,
+        "planned": len(states),
+        "ended": len(states) - len(left),
+        "flop_model": sum(price.flop for price in costs),
+        "flop_model_left": flop,
+        "cpu_workers": workers,
+        "cpu_seconds_left": makespan((price.seconds(seen) for price in left), workers),
+        "cpu_rates_from": "finished runs" if seen else "a guess",
+        "gpu_hours_left": {name: flop * per_flop for name, per_flop in hours.items()},
+    }
+
+
+def _run(state: RunState, price: Cost) -> dict[str, Any]:
+    return {
+        "run": state.config.run_id,
+        **state.config.to_dict(),
+        "state": state.name,
+        "params": price.params,
+        "steps": price.steps,
+        "flop_model": price.flop,
+    }
+
+
+def _show(
+    plan: Plan,
+    states: list[RunState],
+    costs: list[Cost],
+    facts: dict[str, Any],
+    utilisation: float,
+) -> None:
+    if plan.title:
+        print(plan.title)
+    groups: dict[tuple[str, str], list[tuple[RunState, Cost]]] = {}
+    for state, price in zip(states, costs, strict=True):
+        key = (state.config.method, state.config.decoder)
+        groups.setdefault(key, []).append((state, price))
+    rows = []
+    for (method, decoder), members in groups.items():
+        steps = [price.steps for _, price in members]
+        done = sum(state.ended for state, _ in members)
+        flop = sum(price.flop for _, price in members)
+        span = f"{min(steps):,}–{max(steps):,}"
+        rows.append([method, decoder, str(len(members)), str(done), span, amount(flop)])
+    print(table(["method", "decoder", "runs", "done", "steps", "model FLOP"], rows))
+    print(
+        f"\n{facts['planned']} runs, {facts['ended']} of them done; "
+        f"left: {amount(facts['flop_model_left'])} model FLOP"
+    )
+    seconds, workers = facts["cpu_seconds_left"], facts["cpu_workers"]
+    source = facts["cpu_rates_from"]
+    print(f"on this CPU, {workers} at a time: about {duration(seconds)} (rate from {source})")
+    print(f"on one GPU, at {utilisation:.0%} of its dense bf16 peak:")
+    for name, hours in facts["gpu_hours_left"].items():
+        print(f"  {name:<9} {hours:,.3g} hours")

@@ -1,0 +1,73 @@
+"""`python -m toolkit status`: what became of each run of a sweep, from the evidence on disk."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections import Counter
+from typing import Any
+
+from toolkit import hardware, locks
+from toolkit.folders import STATES, RunState
+from toolkit.plan import Cost, Plan, cost, makespan, rates, read_plan
+from toolkit.text import amount, duration
+
+HELP = "show the state of each run of a sweep, with reasons, time and cost spent and left"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("sweep", help="the sweep's folder, with its sweep.yaml")
+    parser.add_argument("--all", action="store_true", help="list the finished runs as well")
+    parser.add_argument("--json", action="store_true", help="every run, as JSON")
+
+
+def run(args: argparse.Namespace) -> int:
+    plan = read_plan(args.sweep)
+    states = plan.states()
+    facts = _facts(plan, states)
+    if args.json:
+        facts["runs"] = [_run(state) for state in states]
+        print(json.dumps(facts, indent=1))
+        return 0
+    listed = STATES if args.all else [name for name in STATES if name != "finished"]
+    for state in states:
+        if state.name in listed and (args.all or state.name != "planned"):
+            reason = f": {state.reason}" if state.reason else ""
+            print(f"{state.name} {state.config.run_id}{reason}")
+    counts = facts["states"]
+    print(", ".join(f"{number} {name}" for name, number in counts.items()), f"of {len(states)}")
+    print(
+        f"spent {amount(facts['flop_model_spent'])} model FLOP in "
+        f"{duration(facts['seconds_spent'])} of training"
+        f", and {duration(facts['seconds_lost'])} in vain"
+    )
+    print(
+        f"left {amount(facts['flop_model_left'])} model FLOP, about "
+        f"{duration(facts['seconds_left'])} on this CPU"
+    )
+    print(f"at work: {facts['holder'] or 'nobody'}")
+    return 0
+
+
+def _facts(plan: Plan, states: list[RunState]) -> dict[str, Any]:
+    counted = Counter(state.name for state in states)
+    records = [state.record for state in states if state.record is not None]
+    left: list[Cost] = [cost(state.config) for state in states if not state.ended]
+    seen = rates(states)
+    lock = plan.folder / "runs" / "lock"
+    return {
+        "sweep": str(plan.folder),
+        "holder": locks.holder(lock) if locks.is_held(lock) else None,
+        "states": {name: counted[name] for name in reversed(STATES) if counted[name]},
+        "flop_model_spent": sum(record.flop_model for record in records),
+        "seconds_spent": sum(record.seconds for record in records),
+        "seconds_lost": sum(state.seconds for state in states),
+        "flop_model_left": sum(price.flop for price in left),
+        "seconds_left": makespan(
+            (price.seconds(seen) for price in left), plan.workers or hardware.cpu_cores()
+        ),
+    }
+
+
+def _run(state: RunState) -> dict[str, Any]:
+    return {"run": state.config.run_id, "state": state.name, "reason": state.reason}

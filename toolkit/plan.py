@@ -1,0 +1,270 @@
+"""A sweep's plan: from its `sweep.yaml` to the runs it stands for and what they will cost.
+
+The file is written by a person::
+
+    title: Which method at which budget
+    about: Four methods on three decoders.
+    base: {batch_pairs: 32}                # for every run
+    grid:                                  # each entry: every combination of its lists
+      - {method: [full, bias], decoder: [small-7k, small-15k], budget_flop: [1e11, 3e11]}
+      - {method: lora, lora_rank: [4, 8], decoder: small-15k, budget_flop: 3e11}
+    workers: 2                             # optional: notebooks at a time
+    template: train.ipynb                  # optional: one of the project's notebooks
+
+Everything is decided here before a run starts, without torch: which runs there are, that each can
+start at all, and how many FLOPs and hours they take.
+"""
+
+from __future__ import annotations
+
+import heapq
+import itertools
+import math
+import reprlib
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import yaml
+
+from toolkit.errors import ToolkitError, nearest
+from toolkit.folders import RunFolder, RunState
+from toolkit.hardware import cpu_rate
+from toolkit.runs import RunConfig
+from toolkit.templates import DEFAULT, Template, find
+
+FILE = "sweep.yaml"
+KEYS = ("title", "about", "base", "grid", "workers", "template")
+MOST_RUNS = 100_000
+# The study's pairs, where the real lengths are not known yet (see `toolkit.flops`).
+QUERY_TOKENS, POSITIVE_TOKENS = 14, 64
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A sweep, fully described.
+
+    Attributes:
+        folder: The sweep's folder; all that it produces goes there.
+        title, about: For people.
+        configs: The runs, distinct, in the order of the file.
+        workers: Notebooks at a time; None leaves it to the machine.
+        template: The notebook that one run executes.
+    """
+
+    folder: Path
+    title: str
+    about: str
+    configs: tuple[RunConfig, ...]
+    workers: int | None
+    template: Template
+
+    def run_folder(self, config: RunConfig) -> RunFolder:
+        return RunFolder(self.folder / "runs" / config.run_id, config)
+
+    def states(self) -> list[RunState]:
+        """What became of each run, from the evidence in its folder."""
+        return [self.run_folder(config).state() for config in self.configs]
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What one run takes, by the arithmetic of `toolkit.flops` on the study's text lengths.
+
+    Attributes:
+        params: Non-embedding parameters of the decoder.
+        steps: Training steps.
+        flop: In the model convention, whatever convention the budget is in.
+    """
+
+    params: int
+    steps: int
+    flop: float
+
+    def seconds(self, seen: dict[int, float]) -> float:
+        """On one single-thread CPU worker, from `rates` seen, or by a guess."""
+        return self.flop / cpu_rate(self.params, seen)
+
+
+def read_plan(source: str | Path, template: str | Path | None = None) -> Plan:
+    """The plan of the sweep in a folder, or at a `sweep.yaml`.
+
+    Args:
+        source: The folder, or the file itself.
+        template: Executes this notebook instead of the one that the plan names.
+
+    Raises:
+        ToolkitError: There is none, it is no such file, or a run in it is impossible; the
+            sentence names the file and the entry.
+    """
+    path = Path(source)
+    path = path if path.name == FILE else path / FILE
+    try:
+        values = yaml.load(path.read_text(encoding="utf-8"), _Loader)
+    except FileNotFoundError:
+        raise ToolkitError(
+            f"no sweep at {path.parent}: a sweep is a folder with a {FILE}"
+        ) from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise ToolkitError(f"{path} cannot be read: {error}") from error
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        sentence = " ".join(str(error).split())
+        raise ToolkitError(f"{path} is not valid YAML: {sentence}") from error
+    try:
+        return _plan(path.parent.resolve(), values, template)
+    except ToolkitError as error:
+        raise ToolkitError(f"{path}: {error}") from error
+
+
+def _plan(folder: Path, values: Any, template: str | Path | None) -> Plan:
+    if not isinstance(values, dict):
+        raise ToolkitError(f"a sweep file is a mapping with the keys {', '.join(KEYS)}")
+    for key in values:
+        if key not in KEYS:
+            raise ToolkitError(f"unknown key {reprlib.repr(key)}{nearest(str(key), KEYS)}")
+    texts = {key: values.get(key) or "" for key in ("title", "about")}
+    for key, text in texts.items():
+        if not isinstance(text, str):
+            raise ToolkitError(f"{key} must be text, not {reprlib.repr(text)}")
+    workers = values.get("workers")
+    if workers is not None and (type(workers) is not int or workers < 1):
+        raise ToolkitError(f"workers must be a whole number from 1, not {reprlib.repr(workers)}")
+    return Plan(
+        folder=folder,
+        title=texts["title"],
+        about=texts["about"],
+        configs=expand(values.get("base"), values.get("grid")),
+        workers=workers,
+        template=Template(Path(template)) if template else find(values.get("template", DEFAULT)),
+    )
+
+
+def expand(base: Any, grid: Any) -> tuple[RunConfig, ...]:
+    """The distinct runs of a grid over a base, in order.
+
+    A list under a field means every one of its values; `lora_targets`, whose one value is a list
+    of names, takes a list of lists for several.
+
+    Raises:
+        ToolkitError: An entry is malformed or impossible; the sentence counts entries from 1.
+    """
+    base = {} if base is None else base
+    if not isinstance(base, dict):
+        raise ToolkitError("base must be a mapping from run parameters to values")
+    if not isinstance(grid, list) or not grid:
+        raise ToolkitError("grid must be a list with at least one mapping")
+    configs: dict[RunConfig, None] = {}
+    for number, entry in enumerate(grid, 1):
+        if not isinstance(entry, dict):
+            raise ToolkitError(f"grid entry {number} must be a mapping, not {reprlib.repr(entry)}")
+        try:
+            lists = {key: _choices(key, value) for key, value in {**base, **entry}.items()}
+            if len(configs) + math.prod(map(len, lists.values())) > MOST_RUNS:
+                raise ToolkitError(f"a sweep has at most {MOST_RUNS:,} runs")
+            for values in itertools.product(*lists.values()):
+                configs[RunConfig.from_dict(dict(zip(lists, values, strict=True)))] = None
+        except ToolkitError as error:
+            raise ToolkitError(f"grid entry {number}: {error}") from error
+    return tuple(configs)
+
+
+def _choices(key: Any, value: Any) -> list[Any]:
+    if key == "lora_targets" and isinstance(value, list):
+        return value if all(isinstance(v, list) or v is None for v in value) else [value]
+    if not isinstance(value, list):
+        return [value]
+    if not value:
+        raise ToolkitError(f"{reprlib.repr(key)} has an empty list: no run would come of it")
+    return value
+
+
+def validate(plan: Plan) -> None:
+    """Make sure that each run can start: decoder, method, budget and template.
+
+    Raises:
+        ToolkitError: One cannot; the sentence names the run and says why.
+    """
+    plan.template.check()
+    for config in plan.configs:
+        try:
+            cost(config)
+        except ToolkitError as error:
+            raise ToolkitError(f"{plan.folder / FILE}: run {config.run_id}: {error}") from error
+
+
+def cost(config: RunConfig) -> Cost:
+    """Steps and model FLOPs of a run, before its real text lengths are known.
+
+    Raises:
+        ToolkitError: The decoder is unknown, the method does not fit it, or the budget is far
+            under one step.
+    """
+    from toolkit import defaults, methods, suite
+
+    decoder = suite.find(config.decoder)
+    method = methods.resolve(config, decoder.shape)
+    batch = config.batch_pairs or defaults.batch_pairs(decoder)
+    paper, model, hardware = _step_flops(
+        decoder.shape, method, batch, config.max_tokens, config.checkpointing
+    )
+    step = {"paper": paper, "model": model, "hardware": hardware}[config.flop_convention]
+    steps = int(config.budget_flop // step)
+    # Texts may be shorter than the study's: the run itself knows, and refuses as well.
+    if config.budget_flop < step / 2:
+        raise ToolkitError(
+            f"its budget of {config.budget_flop:.3g} FLOP is under one step of {batch:,} pairs, "
+            f"about {step:.3g}; give a larger budget_flop or a smaller batch_pairs"
+        )
+    return Cost(decoder.params, max(1, steps), config.budget_flop * model / step)
+
+
+def rates(states: Iterable[RunState]) -> dict[int, float]:
+    """Model FLOPs a second seen in finished runs, by non-embedding parameters (the median)."""
+    seen: dict[int, list[float]] = {}
+    for record in (state.record for state in states):
+        if record is not None and record.seconds > 0:
+            seen.setdefault(record.params, []).append(record.flop_model / record.seconds)
+    return {params: median(values) for params, values in seen.items()}
+
+
+def makespan(seconds: Iterable[float], workers: int) -> float:
+    """Seconds until the last of these runs ends, the longest started first."""
+    busy = [0.0] * max(1, workers)
+    for length in sorted(seconds, reverse=True):
+        heapq.heapreplace(busy, busy[0] + length)
+    return max(busy)
+
+
+@lru_cache(maxsize=4096)
+def _step_flops(
+    shape: Any, method: Any, batch: int, max_tokens: int, checkpointing: bool
+) -> tuple[int, int, int]:
+    """FLOPs of a step at the study's text lengths: paper, model, hardware."""
+    import numpy as np
+
+    from toolkit.flops import step_flops
+    from toolkit.packing import plan_step
+
+    queries = np.full(batch, min(QUERY_TOKENS, max_tokens))
+    positives = np.full(batch, min(POSITIVE_TOKENS, max_tokens))
+    execution = plan_step(np.concatenate([queries, positives]), checkpointing=checkpointing)
+    step = step_flops(shape, method, queries, positives, execution)
+    return step.paper, step.model, step.hardware
+
+
+class _Loader(yaml.SafeLoader):
+    """Refuses a key given twice, of which YAML would silently keep the last."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        seen = set()
+        for key_node, _ in node.value:
+            if isinstance(key_node, yaml.ScalarNode) and key_node.tag != "tag:yaml.org,2002:merge":
+                if key_node.value in seen:
+                    raise yaml.constructor.ConstructorError(
+                        None, None, f"key {key_node.value!r} is given twice", key_node.start_mark
+                    )
+                seen.add(key_node.value)
+        return super().construct_mapping(node, deep)

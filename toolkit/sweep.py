@@ -1,0 +1,263 @@
+"""A sweep's execution: one papermill notebook a run, several at a time, on warm kernels.
+
+Papermill runs in threads of this process. What takes time is the kernels, which are processes of
+their own, so the interpreter lock is no bottleneck; and the one thing that papermill's threads
+share is the working folder, which is never changed here (its `cwd` option is not thread-safe: a
+kernel is started in its folder instead).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import cycle
+from pathlib import Path
+from queue import SimpleQueue
+from typing import TYPE_CHECKING
+
+from toolkit import hardware, locks
+from toolkit.errors import ToolkitError
+from toolkit.folders import STATES, RunFolder, RunState
+from toolkit.plan import Plan, cost, rates, validate
+from toolkit.runs import table_csv, write_atomically
+from toolkit.templates import Template
+
+if TYPE_CHECKING:
+    from toolkit.kernels import KernelHost
+
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+@dataclass(frozen=True)
+class Summary:
+    """What a call of `run_sweep` came to.
+
+    Attributes:
+        states: Of every run of the plan, at the end.
+        started: Runs that this call worked on.
+        seconds: Wall time of the call.
+        stopped: By a signal, or at the first failure as asked.
+    """
+
+    states: tuple[RunState, ...]
+    started: int
+    seconds: float
+    stopped: bool
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """Runs in each state that occurs, finished first."""
+        counted = Counter(state.name for state in self.states)
+        return {name: counted[name] for name in reversed(STATES) if counted[name]}
+
+    @property
+    def ok(self) -> bool:
+        """Whether every run has a result; a diverged one has."""
+        return all(state.ended for state in self.states)
+
+
+class Crew:
+    """Threads of this process that each execute one notebook at a time.
+
+    Args:
+        template: What the runs execute.
+        workers: Notebooks at a time.
+        warm: Fork kernels from a warm host.
+        fail_fast: Start nothing more after the first failure.
+        timeout: Seconds that one cell may take.
+    """
+
+    def __init__(
+        self,
+        template: Template,
+        workers: int,
+        *,
+        warm: bool = True,
+        fail_fast: bool = False,
+        timeout: float | None = None,
+    ) -> None:
+        from toolkit.kernels import KernelHost
+
+        self.template = template
+        self.workers = workers
+        self.fail_fast = fail_fast
+        self.timeout = timeout
+        self.stopped = threading.Event()
+        # SimpleQueue alone may be used in a signal's handler.
+        self._ended: SimpleQueue[RunState | str] = SimpleQueue()
+        threads = max(1, hardware.cpu_cores() // workers)
+        preload = template.imports() if warm else ()
+        self._host: KernelHost = KernelHost(preload, threads=threads, warm=warm)
+
+    def __enter__(self) -> Crew:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stopped.set()
+        self._host.close()
+
+    def work(self, folders: Sequence[RunFolder]) -> Iterator[RunState]:
+        """Attempt the runs in this order. Yields what came of each that was begun."""
+        todo: SimpleQueue[RunFolder | None] = SimpleQueue()
+        for folder in folders:
+            todo.put(folder)
+        gpus = hardware.visible_gpus()
+        places: Iterator[str | None] = cycle(gpus or [None])
+        for _ in range(self.workers):
+            todo.put(None)
+            threading.Thread(target=self._worker, args=(todo, next(places)), daemon=True).start()
+        working = self.workers
+        while working:
+            item = self._ended.get()
+            if isinstance(item, RunState):
+                yield item
+            elif item == "stop":
+                self._host.close()
+            else:
+                working -= 1
+
+    def stop(self) -> None:
+        """Kill what runs; `work` then comes to its end."""
+        self.stopped.set()
+        self._ended.put("stop")
+
+    def _worker(self, todo: SimpleQueue[RunFolder | None], gpu: str | None) -> None:
+        from toolkit.attempt import attempt
+
+        env = {"CUDA_VISIBLE_DEVICES": gpu} if gpu is not None else {}
+        try:
+            while (folder := todo.get()) is not None and not self.stopped.is_set():
+                state = attempt(
+                    folder,
+                    self.template.path,
+                    self._host,
+                    env=env,
+                    timeout=self.timeout,
+                )
+                self._ended.put(state)
+                if self.fail_fast and not state.ended:
+                    self.stopped.set()
+        finally:
+            self._ended.put("left")
+
+
+def run_sweep(
+    plan: Plan,
+    *,
+    workers: int | None = None,
+    warm: bool = True,
+    fail_fast: bool = False,
+    retry_failed: bool = False,
+    timeout: float | None = None,
+    ended: Callable[[RunState], None] = lambda state: None,
+) -> Summary:
+    """Execute what is missing of a plan and write its run table, `runs.csv`.
+
+    Args:
+        plan: From `toolkit.plan.read_plan`.
+        workers: Notebooks at a time; None takes the plan's number, else one a GPU or a core.
+        warm: Fork kernels from a warm host, which saves seconds a run.
+        fail_fast: Start nothing more after the first failure.
+        retry_failed: Try runs again that failed for a reason of their own.
+        timeout: Seconds that one cell of a notebook may take.
+        ended: Called with each attempted run's state.
+
+    Raises:
+        ToolkitError: A run cannot start, another process holds the sweep, or its folder cannot
+            be written to.
+    """
+    begin = time.monotonic()
+    stopped = False
+    with _writing(plan.folder), _hold(plan.folder):
+        states = dict(zip(plan.configs, plan.states(), strict=True))
+        settled = ("finished", "diverged") if retry_failed else ("finished", "diverged", "failed")
+        todo = [config for config, state in states.items() if state.name not in settled]
+        if todo:
+            validate(plan)
+            seen = rates(states.values())
+            todo.sort(key=lambda config: cost(config).seconds(seen), reverse=True)
+            number = min(workers or plan.workers or default_workers(), len(todo))
+            folders = [plan.run_folder(config) for config in todo]
+            for folder in folders:
+                folder.check()
+            with (
+                Crew(
+                    plan.template, number, warm=warm, fail_fast=fail_fast, timeout=timeout
+                ) as crew,
+                _stop_on_signal(crew),
+            ):
+                for state in crew.work(folders):
+                    states[state.config] = state
+                    if state.ended:
+                        write_table(plan, states.values())
+                    ended(state)
+                stopped = crew.stopped.is_set()
+        write_table(plan, states.values())
+    return Summary(tuple(states.values()), len(todo), time.monotonic() - begin, stopped)
+
+
+def default_workers() -> int:
+    """One notebook a GPU where there are any, else one a core."""
+    return len(hardware.visible_gpus()) or hardware.cpu_cores()
+
+
+def write_table(plan: Plan, states: Iterable[RunState]) -> None:
+    """Write the sweep's `runs.csv` from its records, if it is not that already."""
+    text = table_csv([state.record for state in states if state.record is not None])
+    path = plan.folder / "runs.csv"
+    with contextlib.suppress(OSError, UnicodeDecodeError):
+        if path.read_text(encoding="utf-8") == text:
+            return
+    write_atomically(path, text)
+
+
+@contextlib.contextmanager
+def _hold(folder: Path) -> Iterator[None]:
+    """Hold the sweep: two at work in one folder would do every run twice."""
+    path = folder / "runs" / "lock"
+    path.parent.mkdir(exist_ok=True)
+    with contextlib.ExitStack() as stack:
+        try:
+            stack.enter_context(locks.hold(path, patience=0.5))
+        except BlockingIOError:
+            raise ToolkitError(
+                f"the sweep in {folder} is being run by {locks.holder(path)}; "
+                f"wait for it, or watch it with: python -m toolkit status {folder}"
+            ) from None
+        yield
+
+
+@contextlib.contextmanager
+def _writing(folder: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise ToolkitError(
+            f"cannot write in {folder}: {error.strerror}; "
+            "what has finished is kept, so mend that and run the sweep again"
+        ) from error
+
+
+@contextlib.contextmanager
+def _stop_on_signal(crew: Crew) -> Iterator[None]:
+    """Let a first signal end the sweep in good order, and a second one at once."""
+    if threading.current_thread() is not threading.main_thread():
+        yield  # Signals are then the main thread's own affair.
+        return
+
+    def stop(number: int, frame: object) -> None:
+        crew.stop()
+        for each, handler in before.items():
+            signal.signal(each, handler)
+
+    before = {number: signal.signal(number, stop) for number in SIGNALS}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -1,0 +1,101 @@
+"""Template notebooks: what a run executes, read without executing it."""
+
+from __future__ import annotations
+
+import ast
+import json
+import reprlib
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+from toolkit.errors import ToolkitError, nearest
+from toolkit.runs import RunConfig
+
+NOTEBOOKS = Path(__file__).resolve().parent.parent / "notebooks"
+DEFAULT = "train.ipynb"
+
+
+@dataclass(frozen=True)
+class Template:
+    """A notebook with a cell tagged `parameters`: one for each field of RunConfig, and `folder`."""
+
+    path: Path
+
+    def check(self) -> None:
+        """Make sure that it takes every parameter of a run.
+
+        Raises:
+            ToolkitError: It lacks one. Papermill would only warn, and the notebook would run with
+                a value of its own: every run would be another than the planned one.
+        """
+        targets = [
+            target
+            for node in self._statements(tag="parameters")
+            for target in (
+                node.targets
+                if isinstance(node, ast.Assign)
+                else [node.target]
+                if isinstance(node, ast.AnnAssign)
+                else []
+            )
+        ]
+        taken = {target.id for target in targets if isinstance(target, ast.Name)}
+        missing = {*(field.name for field in fields(RunConfig)), "folder"} - taken
+        if missing:
+            raise ToolkitError(
+                f"{self.path} has no parameter {', '.join(sorted(missing))} "
+                "in its cell tagged parameters"
+            )
+
+    def imports(self) -> tuple[str, ...]:
+        """Modules that its cells import, and those listed under `preload` in its metadata.
+
+        The latter are imported late by what the notebook calls, as peft is.
+        """
+        names = set(map(str, self._read()["metadata"].get("preload", [])))
+        for node in ast.walk(ast.Module(self._statements(), [])):
+            if isinstance(node, ast.Import):
+                names |= {alias.name for alias in node.names}
+            elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+                # `from toolkit import training`: the module wanted may be the imported name.
+                names |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
+        return tuple(sorted(names))
+
+    def _statements(self, tag: str | None = None) -> list[ast.stmt]:
+        """Statements of its code cells, or of those with a tag; magics are passed over."""
+        found: list[ast.stmt] = []
+        for cell in self._read()["cells"]:
+            tags = cell.get("metadata", {}).get("tags", [])
+            if cell.get("cell_type") != "code" or (tag is not None and tag not in tags):
+                continue
+            lines = "".join(cell["source"]).splitlines()
+            python = ("" if line.startswith(("%", "!")) else line for line in lines)
+            try:
+                found += ast.parse("\n".join(python)).body
+            except SyntaxError:  # The run will say so.
+                continue
+        return found
+
+    def _read(self) -> dict[str, Any]:
+        try:
+            notebook = json.loads(self.path.read_text(encoding="utf-8"))
+            if isinstance(notebook["cells"], list) and isinstance(notebook["metadata"], dict):
+                return notebook
+        except FileNotFoundError:
+            raise ToolkitError(f"there is no template notebook at {self.path}") from None
+        except (OSError, ValueError, KeyError, TypeError):
+            pass
+        raise ToolkitError(f"{self.path} is not a notebook")
+
+
+def find(name: Any) -> Template:
+    """One of this project's notebooks by name: a sweep file from elsewhere can run nothing else.
+
+    Raises:
+        ToolkitError: There is no such notebook; the nearest names are offered.
+    """
+    known = sorted(path.name for path in NOTEBOOKS.glob("*.ipynb"))
+    if name not in known and name != DEFAULT:
+        raise ToolkitError(f"unknown template {reprlib.repr(name)}{nearest(str(name), known)}")
+    return Template(NOTEBOOKS / name)
