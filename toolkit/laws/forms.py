@@ -122,25 +122,30 @@ class Form:
         return offset
 
     def value(self, theta: Any, inputs: Any) -> Array:
-        """The law at inputs (V, n): (n,) for published parameters (K,), (B, n) for (B, K)."""
-        return self._natural(theta, inputs)[0]
+        """The law at inputs (V, n): (n,) for published parameters (K,), (B, n) for (B, K).
+
+        With inputs (V, B, n) every row of parameters has inputs of its own.
+        """
+        value = np.exp(self._natural(theta, inputs)[0])
+        return value if np.ndim(theta) == 2 else value[0]
 
     def gradient(self, theta: Any, inputs: Any) -> Array:
         """Derivatives of `value` by the published parameters: (n, K) or (B, n, K)."""
-        return self._natural(theta, inputs)[1]
-
-    def _natural(self, theta: Any, inputs: Any) -> tuple[Array, Array]:
-        theta = np.asarray(theta, float)
-        batch, z = np.atleast_2d(theta), np.log(np.atleast_2d(np.asarray(inputs, float)))
-        zero = np.zeros(len(z))
-        log_value, slopes = self.evaluate(self.coordinates(batch, zero), z, zero)
-        value = np.exp(log_value)
+        log_value, slopes = self._natural(theta, inputs)
+        batch, value = np.atleast_2d(np.asarray(theta, float)), np.exp(log_value)
         columns = [
             np.broadcast_to(s, value.shape) * value / (batch[:, k, None] if p.log else 1.0)
             for k, (p, s) in enumerate(zip(self.parameters, slopes, strict=True))
         ]
         gradient = np.stack(columns, axis=-1)
-        return (value, gradient) if theta.ndim == 2 else (value[0], gradient[0])
+        return gradient if np.ndim(theta) == 2 else gradient[0]
+
+    def _natural(self, theta: Any, inputs: Any) -> Evaluation:
+        z = np.log(np.atleast_2d(np.asarray(inputs, float)))
+        zero = np.zeros(len(z))
+        return self.evaluate(
+            self.coordinates(np.atleast_2d(np.asarray(theta, float)), zero), z, zero
+        )
 
 
 def form(name: str) -> Form:
@@ -200,7 +205,7 @@ def _parabola(phi: Array, z: Array, centre: Array) -> Evaluation:
 
 
 def _power(phi: Array, z: Array, centre: Array) -> Evaluation:
-    return phi[:, :1] + phi[:, 1:2] * z[0], [np.ones((1, z.shape[1])), z[:1]]
+    return phi[:, :1] + phi[:, 1:2] * z[0], [np.ones_like(z[0])[None], z[0][None]]
 
 
 def _terms(phi: Array, z: Array, centre: Array) -> Evaluation:

@@ -16,7 +16,7 @@ import pandas as pd
 from toolkit.laws.budget_law import PowerLaw, fit_power_law
 from toolkit.laws.estimate import Estimate, interval
 from toolkit.laws.optimiser import Array
-from toolkit.laws.parabola import SIZES, Parabola, Redraws, redraw
+from toolkit.laws.parabola import PRIOR, SIZES, Parabola, Redraws, redraw
 from toolkit.laws.table import Dropped, check
 
 
@@ -159,6 +159,7 @@ def fit_isoflop(
 
 def _minimum(p: Parabola, b: int, size: str, draws: Redraws, freedom: int) -> Minimum:
     """The minimum of one budget, from its parabola and its column of the resamples."""
+    freedom = min(freedom, p.freedom + PRIOR)  # What the budget's own noise is known by.
     status, reason = _judge(p)
     nothing = Estimate(math.nan)
     found = {"params": nothing, "tokens": nothing, "loss": nothing}

@@ -98,10 +98,8 @@ class Problem:
             rho, pull = self.objective.rho(level - np.exp(log_y))
             pull = pull * level
         pull = pull * weight
-        gradient = np.stack(
-            [np.einsum("bn,bn->b", pull, np.broadcast_to(s, pull.shape)) for s in slopes], axis=1
-        )
-        return np.einsum("bn,bn->b", rho, np.broadcast_to(weight, rho.shape)), gradient
+        gradient = np.stack([np.einsum("bn,bn->b", pull, s) for s in slopes], axis=1)
+        return np.einsum("bn,bn->b", rho, weight), gradient
 
 
 def _of(values: Array, rows: Rows, part: slice) -> Array:

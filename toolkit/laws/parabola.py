@@ -12,6 +12,7 @@ from toolkit.laws.optimiser import Array, Rows
 
 SIZES = 3  # Distinct sizes that a parabola needs.
 SCHEMES = ("residuals", "runs")
+PRIOR = 4
 
 
 @dataclass(frozen=True)
@@ -137,17 +138,18 @@ def redraw(
     """Resample the runs of every budget and fit all parabolas again.
 
     "residuals" keeps the sizes and adds new residuals to the fitted losses. They are drawn with
-    replacement from those of all budgets together, each relative to its budget's loss and divided
-    by sqrt(1 - leverage), which a fit has made too small by (Davison and Hinkley 1997, section
-    6.3); so a budget with few runs borrows its noise from the others. "runs" draws each budget's
-    runs with replacement: no assumption on the noise, but of few runs many resamples hold fewer
-    than three sizes and have no parabola.
+    replacement from those of all budgets together, each divided by sqrt(1 - leverage), which a
+    fit has made too small by (Davison and Hinkley 1997, section 6.3), and by its budget's noise;
+    then multiplied by that noise again, so that a quiet budget stays quiet. "runs" draws each
+    budget's runs with replacement: no assumption on the noise, but of few runs many resamples
+    hold fewer than three sizes and have no parabola.
     """
     if scheme not in SCHEMES:
         raise ToolkitError(f"unknown bootstrap scheme {scheme!r}{nearest(scheme, SCHEMES)}")
     if resamples < 0:
         raise ToolkitError(f"the number of resamples must be zero or more, not {resamples}")
-    pool = _pool(parabolas)
+    noises = noise_levels(parabolas)
+    pool = _pool(parabolas, noises)
     shape = (resamples, len(parabolas))
     coefficients = np.full((*shape, 3), np.nan)
     size, other, loss, best = (np.full(shape, np.nan) for _ in range(4))
@@ -164,10 +166,9 @@ def redraw(
             with np.errstate(invalid="ignore", divide="ignore"):
                 level = weight[:, at_best] @ p.y[at_best] / seen
         else:
-            scale = 1.0 if p.log_loss else float(np.mean(p.y))
-            noise = scale * rng.choice(pool, (resamples, len(p.y))) if pool.size else None
-            if noise is None:
+            if not pool.size:
                 continue
+            noise = noises[b] * rng.choice(pool, (resamples, len(p.y)))
             if p.curved:
                 design = _powers(p.z)
                 shift = noise @ np.linalg.pinv(design).T
@@ -184,15 +185,32 @@ def _powers(z: Array) -> Array:
     return np.stack([np.ones_like(z), z, z * z], axis=-1)
 
 
-def _pool(parabolas: Sequence[Parabola]) -> Array:
-    """Centred relative residuals of all budgets, undoing what leverage has taken from them."""
+def noise_levels(parabolas: Sequence[Parabola]) -> Array:
+    """(b,) standard deviation of the loss (or its log) of each budget's runs.
+
+    A few runs say little about their own noise, so each variance is shrunk towards that of all
+    budgets, as if those weighed `PRIOR` runs (the moderated variance of Smyth 2004, "Linear models
+    and empirical Bayes methods", with the prior's weight fixed).
+    """
+    freedom = np.array([p.freedom for p in parabolas])
+    squares = np.array([p.residual @ p.residual for p in parabolas])
+    if not freedom.sum():
+        return np.full(len(freedom), np.nan)
+    common = squares.sum() / freedom.sum()
+    return np.sqrt((PRIOR * common + squares) / (PRIOR + freedom))
+
+
+def _pool(parabolas: Sequence[Parabola], noises: Array) -> Array:
+    """Residuals of all budgets in units of their noise, centred, of variance one."""
     parts = []
-    for p in parabolas:
+    for p, noise in zip(parabolas, noises, strict=True):
         free = p.leverage < 1 - 1e-9
-        scale = 1.0 if p.log_loss else float(np.mean(p.y))
-        parts.append(p.residual[free] / np.sqrt(1 - p.leverage[free]) / scale)
+        parts.append(p.residual[free] / np.sqrt(1 - p.leverage[free]) / noise)
     pool = np.concatenate(parts)
-    return pool - pool.mean() if pool.size else pool
+    if not pool.any():
+        return pool
+    pool -= pool.mean()
+    return pool / np.sqrt(np.mean(pool**2))
 
 
 def _weighted(z: Array, y: Array, weight: Array) -> Array:
