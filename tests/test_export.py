@@ -1,0 +1,37 @@
+"""Export: other tools get the embeddings that the toolkit itself computes."""
+
+import numpy as np
+import pytest
+import torch
+
+from toolkit import suite
+from toolkit.contrast import embed
+from toolkit.errors import ToolkitError
+from toolkit.export import export
+from toolkit.runs import RunConfig
+from toolkit.tokens import Ragged
+from toolkit.training import train_encoder
+
+TEXTS = ["return item 00042", "def get_00042(self): # 3", "a much longer text " * 30]
+
+
+@pytest.mark.parametrize(
+    ("method", "pooling"), [("full", "mean"), ("lora", "mean"), ("bias", "last")]
+)
+def test_sentence_transformers_gives_the_same_embeddings(easy, tmp_path, method, pooling):
+    sentence_transformers = pytest.importorskip("sentence_transformers")
+    config = RunConfig.from_dict({**easy, "method": method, "pooling": pooling})
+    _, model = train_encoder(config)
+    tokenizer = suite.load_tokenizer(suite.find(config.decoder))
+    ids = [tokenizer(text)["input_ids"][: config.max_tokens] for text in TEXTS]
+    ragged = Ragged(np.concatenate(ids).astype(np.int32), np.array([*map(len, ids)], np.int32))
+    ours = torch.nn.functional.normalize(embed(model, ragged, pooling=pooling)).numpy()
+    folder = export(model, config, tmp_path / "encoder")
+    theirs = sentence_transformers.SentenceTransformer(str(folder), device="cpu").encode(TEXTS)
+    np.testing.assert_allclose(theirs, ours, atol=2e-6)
+
+
+def test_a_folder_that_holds_something_is_not_overwritten(tmp_path):
+    (tmp_path / "mine.txt").touch()
+    with pytest.raises(ToolkitError, match="is not empty"):
+        export(torch.nn.Identity(), RunConfig("small-7k", 1.0), tmp_path)
