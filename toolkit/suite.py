@@ -313,7 +313,9 @@ def load(decoder: Decoder, *, attention: str = "sdpa") -> PreTrainedModel:
     """
     import torch
     from transformers import AutoModel
+    from transformers.utils import logging
 
+    logging.disable_progress_bar()  # a bar for every load would drown a notebook's own
     folder = Path(decoder.source)
     if decoder.name in SMALL and not (folder / "model.safetensors").is_file():
         raise ToolkitError(
