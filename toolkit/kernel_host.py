@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import contextlib
 import gc
-import importlib
 import json
 import os
 import selectors
@@ -27,15 +26,21 @@ _MOST_DESCRIPTORS = 8
 
 
 def serve(address: str, preload: Sequence[str]) -> None:
-    """Fork a kernel for every connection to `address`, until standard input is closed."""
+    """Fork a kernel for every connection to `address`, until standard input is closed.
+
+    Args:
+        address: Path of a socket to listen on.
+        preload: Modules to import first; `a:b` stands for `from a import b`.
+    """
     listener = socket.socket(socket.AF_UNIX)
     listener.bind(address)
     listener.listen(128)
-    for module in (*ALWAYS, *preload):
+    for wanted in (*ALWAYS, *preload):
+        module, _, name = wanted.partition(":")
         try:
-            importlib.import_module(module)
+            __import__(module, fromlist=[name])
         except Exception as error:  # The notebook that needs it will say so itself.
-            print(f"cannot preload {module}: {error}", file=sys.stderr, flush=True)
+            print(f"cannot preload {wanted}: {error}", file=sys.stderr, flush=True)
     gc.collect()
     gc.freeze()  # Kernels share these pages with the host as long as nobody touches them.
     Host(listener).run()

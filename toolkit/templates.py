@@ -12,6 +12,20 @@ from typing import Any
 from toolkit.errors import ToolkitError, nearest
 from toolkit.runs import RunConfig
 
+# What `toolkit.training` and its figures import late, seconds of it, only in the run that needs it.
+TRAINING = (
+    "peft",
+    "toolkit.docstrings",
+    "transformers.models.gpt_neox.modeling_gpt_neox",
+    "transformers.models.auto.tokenization_auto",
+    "transformers.tokenization_utils_tokenizers",
+    "pyarrow.pandas_compat",
+    "matplotlib_inline.backend_inline",
+    *(f"PIL.{kind}ImagePlugin" for kind in ("Bmp", "Gif", "Jpeg", "Png", "Ppm")),
+)
+# It looks at import whether it is in a notebook: that is for each kernel to see.
+IN_THE_KERNEL = "tqdm"
+
 NOTEBOOKS = Path(__file__).resolve().parent.parent / "notebooks"
 DEFAULT = "train.ipynb"
 
@@ -49,18 +63,16 @@ class Template:
             )
 
     def imports(self) -> tuple[str, ...]:
-        """Modules that its cells import, and those listed under `preload` in its metadata.
-
-        The latter are imported late by what the notebook calls, as peft is.
-        """
-        names = set(map(str, self._read()["metadata"].get("preload", [])))
+        """Modules that its cells import, for a warm host; `from a import b` is given as `a:b`."""
+        names: set[str] = set()
         for node in ast.walk(ast.Module(self._statements(), [])):
             if isinstance(node, ast.Import):
                 names |= {alias.name for alias in node.names}
             elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
-                # `from toolkit import training`: the module wanted may be the imported name.
-                names |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
-        return tuple(sorted(names))
+                names |= {f"{node.module}:{alias.name}" for alias in node.names}
+        if any(name.startswith("toolkit.training") for name in names):
+            names.update(TRAINING)
+        return tuple(sorted(name for name in names if not name.startswith(IN_THE_KERNEL)))
 
     def _statements(self, tag: str | None = None) -> list[ast.stmt]:
         """Statements of its code cells, or of those with a tag; magics are passed over."""

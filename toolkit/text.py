@@ -1,13 +1,8 @@
-"""Numbers and tables as people read them in a terminal."""
+"""Times and tables as people read them in a terminal (numbers: `toolkit.wording`)."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-
-
-def amount(number: float) -> str:
-    """A large number with three digits: 2.15e+18."""
-    return f"{number:.3g}"
 
 
 def duration(seconds: float) -> str:

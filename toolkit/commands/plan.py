@@ -9,7 +9,8 @@ from typing import Any
 from toolkit import hardware
 from toolkit.folders import RunState
 from toolkit.plan import Cost, Plan, cost, makespan, rates, read_plan, validate
-from toolkit.text import amount, duration, table
+from toolkit.text import duration, table
+from toolkit.wording import scientific
 
 HELP = "show what a sweep would run, with its FLOPs and hours, before anything starts"
 
@@ -103,12 +104,14 @@ def _show(
         done = sum(state.ended for state, _ in members)
         flop = sum(price.flop for _, price in members)
         span = f"{min(steps):,}–{max(steps):,}"
-        rows.append([method, decoder, str(len(members)), str(done), span, amount(flop)])
+        rows.append([method, decoder, str(len(members)), str(done), span, scientific(flop)])
     print(table(["method", "decoder", "runs", "done", "steps", "model FLOP"], rows))
     print(
         f"\n{facts['planned']} runs, {facts['ended']} of them done; "
-        f"left: {amount(facts['flop_model_left'])} model FLOP"
+        f"left: {scientific(facts['flop_model_left'])} model FLOP"
     )
+    if facts["planned"] == facts["ended"]:
+        return
     seconds, workers = facts["cpu_seconds_left"], facts["cpu_workers"]
     source = facts["cpu_rates_from"]
     print(f"on this CPU, {workers} at a time: about {duration(seconds)} (rate from {source})")

@@ -10,7 +10,8 @@ from typing import Any
 from toolkit import hardware, locks
 from toolkit.folders import STATES, RunState
 from toolkit.plan import Cost, Plan, cost, makespan, rates, read_plan
-from toolkit.text import amount, duration
+from toolkit.text import duration
+from toolkit.wording import scientific
 
 HELP = "show the state of each run of a sweep, with reasons, time and cost spent and left"
 
@@ -37,12 +38,12 @@ def run(args: argparse.Namespace) -> int:
     counts = facts["states"]
     print(", ".join(f"{number} {name}" for name, number in counts.items()), f"of {len(states)}")
     print(
-        f"spent {amount(facts['flop_model_spent'])} model FLOP in "
+        f"spent {scientific(facts['flop_model_spent'])} model FLOP in "
         f"{duration(facts['seconds_spent'])} of training"
         f", and {duration(facts['seconds_lost'])} in vain"
     )
     print(
-        f"left {amount(facts['flop_model_left'])} model FLOP, about "
+        f"left {scientific(facts['flop_model_left'])} model FLOP, about "
         f"{duration(facts['seconds_left'])} on this CPU"
     )
     print(f"at work: {facts['holder'] or 'nobody'}")
