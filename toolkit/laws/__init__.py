@@ -1,22 +1,51 @@
 """Scaling laws: forms, fits, intervals and comparisons. Arithmetic only: no files, no plots."""
 
+from toolkit.laws.allocation import Allocation, allocate
 from toolkit.laws.budget_law import PowerLaw, fit_power_law
-from toolkit.laws.comparison import Crossover, crossover, crossovers
+from toolkit.laws.comparison import Crossover, compare_laws, crossover, crossovers
 from toolkit.laws.estimate import Estimate, as_json
+from toolkit.laws.fitting import Fit, Rival, fit
+from toolkit.laws.forms import FORMS, Form
+from toolkit.laws.heldout import Prediction, Rollout, predict_above, roll
 from toolkit.laws.isoflop import IsoFlopFit, Minimum, fit_isoflop
+from toolkit.laws.joint import JointFit, fit_joint
+from toolkit.laws.objective import Objective
 from toolkit.laws.parabola import Parabola, Redraws
+from toolkit.laws.profile import Profile, profile
+from toolkit.laws.tabular import Columns, Options, TableFit, fit_table
 
 __all__ = [
+    "FORMS",
+    "Allocation",
+    "Columns",
     "Crossover",
     "Estimate",
+    "Fit",
+    "Form",
     "IsoFlopFit",
+    "JointFit",
     "Minimum",
+    "Objective",
+    "Options",
     "Parabola",
     "PowerLaw",
+    "Prediction",
+    "Profile",
     "Redraws",
+    "Rival",
+    "Rollout",
+    "TableFit",
+    "allocate",
     "as_json",
+    "compare_laws",
     "crossover",
     "crossovers",
+    "fit",
     "fit_isoflop",
+    "fit_joint",
     "fit_power_law",
+    "fit_table",
+    "predict_above",
+    "profile",
+    "roll",
 ]

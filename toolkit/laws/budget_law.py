@@ -10,6 +10,7 @@ import numpy as np
 
 from toolkit.errors import ToolkitError
 from toolkit.laws.estimate import Estimate, interval
+from toolkit.laws.fitting import Fit
 from toolkit.laws.forms import FORMS
 from toolkit.laws.objective import Objective, Problem
 from toolkit.laws.optimiser import Array, minimise
@@ -142,6 +143,28 @@ def fit_power_law(
         *points,
         freedom,
         redrawn,
+    )
+
+
+def loss_law(fit: Fit) -> PowerLaw:
+    """A fitted saturating law of the budget, as what `crossover` compares."""
+    e, a, alpha = (fit.params[name] for name in ("E", "A", "alpha"))
+    with np.errstate(divide="ignore", invalid="ignore"):
+        drawn = fit.draws * [1.0, 1.0, -1.0]
+        drawn[:, 1] = np.log(drawn[:, 1])
+    return PowerLaw(
+        quantity="loss",
+        status="ok",
+        reason="",
+        form="saturating",
+        asymptote=e,
+        coefficient=a,
+        exponent=Estimate(-alpha.value, -alpha.high, -alpha.low),
+        budgets=tuple(map(float, fit.inputs[0])),
+        values=tuple(map(float, fit.loss)),
+        sources=("given",) * fit.n_points,
+        freedom=fit.freedom,
+        draws=drawn,
     )
 
 

@@ -52,9 +52,12 @@ def crossovers(fits: Mapping[str, IsoFlopFit]) -> tuple[Crossover, ...]:
 
     The methods' runs are independent, so their resamples are paired as they come.
     """
-    return tuple(
-        crossover(a, b, fits[a].loss_law, fits[b].loss_law) for a, b in combinations(fits, 2)
-    )
+    return compare_laws({method: fit.loss_law for method, fit in fits.items()})
+
+
+def compare_laws(laws: Mapping[str, PowerLaw]) -> tuple[Crossover, ...]:
+    """The crossover of every two loss laws."""
+    return tuple(crossover(a, b, laws[a], laws[b]) for a, b in combinations(laws, 2))
 
 
 def crossover(first: str, second: str, one: PowerLaw, two: PowerLaw) -> Crossover:

@@ -301,12 +301,12 @@ def _check_design(law: Form, x: Array, free: Any) -> None:
     least = min(count, 3) if len(x) > 1 else count
     for role, values in zip(law.roles, x, strict=True):
         seen = len(np.unique(values))
-        if seen < least and role != "unique_tokens":
+        if seen < least and role not in ("unique_tokens", "method"):
             raise ToolkitError(
                 f"{law.name} needs at least {least} different values of {role}; all {runs} runs "
                 f"have {'the same one' if seen == 1 else f'one of {seen}'}"
             )
-    if len(x) > 1 and abs(np.corrcoef(np.log(x[:2]))[0, 1]) > 1 - 1e-9:
+    if law.roles[:2] == ("params", "tokens") and abs(np.corrcoef(np.log(x[:2]))[0, 1]) > 1 - 1e-9:
         raise ToolkitError(
             f"{law.roles[0]} and {law.roles[1]} vary only together (one budget?): their effects "
             "on the loss cannot be told apart; add runs at another budget"

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import pandas as pd
@@ -63,7 +63,7 @@ class IsoFlopFit:
             in where a minimum is not interior (`loss_law.sources`).
         n_points: Runs that were fitted.
         dropped: Rows that were not.
-        freedom: Degrees of freedom of the residuals, all budgets together.
+        freedom: Degrees of freedom that the noise of a budget is known by.
         scheme, resamples, seed: How the bootstrap was made.
         failed_resamples: By law, the resamples with too few minima for it.
         warnings: Sentences for a reader.
@@ -132,13 +132,17 @@ def fit_isoflop(
         parts = (columns["size"][at], columns["loss"][at], columns.get("other", unknown)[at])
         parabolas.append(Parabola.fit(float(value), *parts, log_loss=log_loss))
     draws = redraw(parabolas, resamples, scheme, np.random.default_rng(seed))
-    freedom = sum(p.freedom for p in parabolas)
+    free = sum(p.freedom for p in parabolas)
+    # What the noise of a budget is known by: its own runs, and what it borrows from the others.
+    freedom = min(free, round(free / len(parabolas)) + PRIOR)
     minima = tuple(_minimum(p, b, size, draws, freedom) for b, p in enumerate(parabolas))
     laws = {
         size: _size_law(size, minima, draws.size, freedom),
         other: _size_law(other, minima, draws.other, freedom),
         "loss": _loss_law(minima, draws, freedom),
     }
+    if "other" not in roles:
+        laws[other] = replace(laws[other], reason=f"the table has no column {other_column!r}")
     return IsoFlopFit(
         x=size,
         minima=minima,
@@ -250,7 +254,7 @@ def _warnings(
     minima: Sequence[Minimum], laws: dict[str, PowerLaw], freedom: int, resamples: int
 ) -> list[str]:
     said = [f"at {m.budget_flop:.3g} FLOP {m.reason}" for m in minima if m.reason]
-    said += [law.reason for law in laws.values() if law.reason]
+    said += [law.reason for law in laws.values() if law.reason and "no column" not in law.reason]
     if laws["loss"].usable and "best-tried" in laws["loss"].sources:
         count = laws["loss"].sources.count("best-tried")
         said.append(

@@ -57,8 +57,8 @@ def random_starts(form: Form, problem: Problem, count: int, rng: np.random.Gener
     ranges = np.array([p.start for p in form.parameters])
     cells = np.stack([rng.permutation(count) for _ in ranges], axis=1)
     phi = ranges[:, 0] + (cells + rng.random(cells.shape)) / count * np.ptp(ranges, axis=1)
-    if "E" in form.names:  # An asymptote lies below the losses seen.
-        phi[:, form.names.index("E")] *= np.exp(problem.log_y.min())
+    asymptotes = [p.unit and not p.log for p in form.parameters]
+    phi[:, asymptotes] *= np.exp(problem.log_y.min())  # They lie below the losses seen.
     return phi
 
 

@@ -21,7 +21,8 @@ class Dropped:
     Attributes:
         reason: In words.
         count: How many.
-        rows: Their numbers in the table as given, the first row being 1; at most 1,000 of them.
+        rows: Their numbers in the table, the first row being 1; at most 1,000 of them. A part of
+            a larger table keeps the numbers it has there.
     """
 
     reason: str
@@ -35,7 +36,7 @@ class Checked:
 
     Attributes:
         columns: By role, (n,) finite positive numbers.
-        rows: (n,) number of each row in the table as given, from 1.
+        rows: (n,) positions of the rows that stay, from 0.
         dropped: What was left out, and why.
     """
 
@@ -45,7 +46,7 @@ class Checked:
 
     @property
     def warnings(self) -> tuple[str, ...]:
-        return tuple(f"{d.count} rows left out: {d.reason}" for d in self.dropped)
+        return tuple(f"{_rows(d.count)} left out: {d.reason}" for d in self.dropped)
 
 
 def check(
@@ -80,13 +81,14 @@ def check(
         if names.count(column) > 1:
             raise ToolkitError(f"the table has {names.count(column)} columns called {column!r}")
     left = np.ones(len(table), bool)
+    numbers = _row_numbers(table)
     dropped: list[Dropped] = []
 
     def leave_out(bad: Mask, reason: str) -> None:
         bad = bad & left
         if bad.any():
             rows = np.flatnonzero(bad)
-            dropped.append(Dropped(reason, len(rows), tuple(map(int, rows[:LISTED] + 1))))
+            dropped.append(Dropped(reason, len(rows), tuple(map(int, numbers[rows[:LISTED]]))))
             left[rows] = False
 
     if "status" in table.columns:
@@ -104,9 +106,10 @@ def check(
     for role, values in columns.items():
         wrong = np.flatnonzero(left & ~((values > 0) & np.isfinite(values)))
         if wrong.size:
+            first = wrong[0]
             raise ToolkitError(
-                f"column {roles[role]!r} must hold positive finite numbers; row {wrong[0] + 1} "
-                f"holds {values[wrong[0]]:g} ({wrong.size} such rows)"
+                f"column {roles[role]!r} must hold positive finite numbers; row {numbers[first]} "
+                f"holds {values[first]:g} ({_rows(wrong.size)} like it)"
             )
     if drop_highest is not None:
         role, count = drop_highest
@@ -120,7 +123,18 @@ def check(
         reasons = "; ".join(f"{d.reason} ({d.count})" for d in dropped)
         raise ToolkitError(f"no row of the table is left to fit: {reasons}")
     kept = {role: values[left] for role, values in columns.items()}
-    return Checked(kept, np.flatnonzero(left) + 1, tuple(dropped))
+    return Checked(kept, np.flatnonzero(left), tuple(dropped))
+
+
+def _rows(count: int) -> str:
+    return f"{count} row" if count == 1 else f"{count} rows"
+
+
+def _row_numbers(table: pd.DataFrame) -> Rows:
+    """(n,) numbers that a person would call the rows by, from 1."""
+    if pd.api.types.is_integer_dtype(table.index):
+        return np.asarray(table.index, np.intp) + 1
+    return np.arange(1, len(table) + 1)
 
 
 def _numbers(table: pd.DataFrame, column: str, left: Mask) -> Array:
@@ -132,5 +146,6 @@ def _numbers(table: pd.DataFrame, column: str, left: Mask) -> Array:
     for row in text:
         word = str(values.iloc[row]).strip()
         if word.lower() not in ("nan", ""):
-            raise ToolkitError(f"column {column!r} must hold numbers; row {row + 1} holds {word!r}")
+            number = _row_numbers(table)[row]
+            raise ToolkitError(f"column {column!r} must hold numbers; row {number} holds {word!r}")
     return numbers

@@ -1,0 +1,259 @@
+"""`python -m toolkit fit`: a scaling law, fitted to any table."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from toolkit.laws.tabular import Columns, Options
+
+HELP = "fit a scaling law to a sweep or to any table"
+COLUMNS = ("x", "y", "sigma", "params", "tokens", "flop", "loss", "unique-tokens")
+FORMS = ("isoflop", "power", "saturating", "parametric", "data-constrained", "finetune")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("table", metavar="TABLE", help="a CSV file, or a sweep's folder")
+    parser.add_argument("--form", required=True, choices=FORMS, help="the law")
+    for name in COLUMNS:
+        parser.add_argument(f"--{name}", metavar="COL", help=_COLUMN_HELP[name])
+    parser.add_argument(
+        "--keep",
+        action="append",
+        default=[],
+        metavar="COL=LOW:HIGH",
+        help="only rows with LOW <= COL <= HIGH; may be given again",
+    )
+    parser.add_argument(
+        "--drop-highest-loss",
+        metavar="K",
+        default="0",
+        help="leave out the K rows with the highest loss",
+    )
+    parser.add_argument("--objective", choices=("huber-log", "lsq", "lsq-log"))
+    parser.add_argument("--group", metavar="COL", help="one law for each value of COL, compared")
+    parser.add_argument(
+        "--bootstrap", metavar="N", default="1000", help="resamples (default %(default)s)"
+    )
+    begin = parser.add_mutually_exclusive_group()
+    begin.add_argument("--starts", metavar="N", default="200", help="default %(default)s")
+    begin.add_argument(
+        "--start",
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        help="a single start instead; may be given again",
+    )
+    parser.add_argument(
+        "--pin",
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        help="hold a parameter, E=0 for example; may be given again",
+    )
+    parser.add_argument("--tie", action="store_true", help="one exponent for params and tokens")
+    parser.add_argument(
+        "--held-out",
+        action="store_true",
+        help="also say how well each form predicts budgets that it was not fitted to",
+    )
+    parser.add_argument("--seed", metavar="N", default="0", help="of starts and resamples")
+    parser.add_argument("--json", action="store_true", help="print JSON, at full precision")
+
+
+_COLUMN_HELP = {
+    "x": "input of a law of one input, or the size that isoflop parabolas are in",
+    "y": "what the law predicts; another name for --loss",
+    "sigma": "standard deviation of the loss (lsq) or of its log (lsq-log, huber-log)",
+    "params": "model size (default params)",
+    "tokens": "training tokens (default tokens; from FLOP / (6 params) where only --flop is given)",
+    "flop": "training FLOP (default budget_flop)",
+    "loss": "default loss",
+    "unique-tokens": "distinct training tokens (default unique_tokens)",
+}
+
+
+def run(args: argparse.Namespace) -> int:
+    from toolkit.runs import read_table
+
+    columns, options = _columns(args), _options(args)
+    table = read_table(args.table)
+    if args.group is None:
+        report = _alone(table, args, columns, options)
+        print(json.dumps(report, indent=1, allow_nan=False) if args.json else _text(report))
+        return 0
+    report = _grouped(table, args, columns, options)
+    if args.json:
+        print(json.dumps(report, indent=1, allow_nan=False))
+        return 0
+    for label, part in report["groups"].items():
+        print(f"{args.group} {label}\n{_text(part)}\n")
+    for label, reason in report["failed"].items():
+        print(f"{args.group} {label}\n  no law: {reason}\n")
+    joint = report["joint"]
+    for line in [c["statement"] for c in report["crossovers"]] + [joint and joint["statement"]]:
+        if line:
+            print(line)
+    return 0
+
+
+def _alone(
+    table: pd.DataFrame, args: argparse.Namespace, columns: Columns, options: Options
+) -> dict[str, Any]:
+    """The whole table as one."""
+    from toolkit.laws.report import describe, rollout
+    from toolkit.laws.tabular import fit_table
+
+    fitted = fit_table(table, args.form, columns, options)
+    report = describe(fitted)
+    if args.held_out:
+        report["held_out"] = rollout(table, columns, options)
+    methods = table["method"].nunique() if "method" in table.columns else 1
+    if methods > 1:
+        report["warnings"].insert(
+            0, f"{methods} methods are fitted as one: --group method gives each a law of its own"
+        )
+    return report
+
+
+def _grouped(
+    table: pd.DataFrame, args: argparse.Namespace, columns: Columns, options: Options
+) -> dict[str, Any]:
+    """A law for each group, and the groups compared; a group without a law says why."""
+    from toolkit.errors import ToolkitError
+    from toolkit.laws.report import compare, describe, rollout
+    from toolkit.laws.tabular import fit_table, groups
+
+    fits, failures = {}, {}
+    parts = groups(table, args.group)
+    for label, rows in parts.items():
+        try:
+            fits[label] = fit_table(rows, args.form, columns, options)
+        except ToolkitError as error:
+            failures[label] = str(error)
+    if not fits:
+        reasons = "; ".join(f"{args.group} {label}: {why}" for label, why in failures.items())
+        raise ToolkitError(reasons)
+    reports = {label: describe(fitted) for label, fitted in fits.items()}
+    if args.held_out:
+        for label, report in reports.items():
+            report["held_out"] = rollout(parts[label], columns, options)
+    return {
+        "form": args.form,
+        "group": args.group,
+        "groups": reports,
+        "failed": failures,
+        **compare(fits),
+    }
+
+
+def _columns(args: argparse.Namespace) -> Columns:
+    from toolkit.laws.tabular import Columns
+
+    return Columns(
+        **{name.replace("-", "_"): vars(args)[name.replace("-", "_")] for name in COLUMNS}
+    )
+
+
+def _options(args: argparse.Namespace) -> Options:
+    from toolkit.laws.tabular import Options
+
+    return Options(
+        objective=args.objective,
+        resamples=_whole("--bootstrap", args.bootstrap),
+        starts=_whole("--starts", args.starts),
+        start=dict(_assignment("--start", text) for text in args.start),
+        pinned=dict(_assignment("--pin", text) for text in args.pin),
+        tie=args.tie,
+        keep=[_range(text) for text in args.keep],
+        drop_highest_loss=_whole("--drop-highest-loss", args.drop_highest_loss),
+        seed=_whole("--seed", args.seed),
+    )
+
+
+def _whole(flag: str, text: str) -> int:
+    from toolkit.errors import ToolkitError
+
+    try:
+        value = float(text)
+        if value >= 0 and value.is_integer():
+            return int(value)
+    except (ValueError, OverflowError):
+        pass
+    raise ToolkitError(f"{flag} takes a whole number of zero or more, not {text!r}")
+
+
+def _number(flag: str, text: str) -> float:
+    from toolkit.errors import ToolkitError
+
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if math.isnan(value):
+        raise ToolkitError(f"{flag}: {text!r} is not a number")
+    return value
+
+
+def _assignment(flag: str, text: str) -> tuple[str, float]:
+    """NAME=VALUE."""
+    from toolkit.errors import ToolkitError
+
+    name, equals, value = text.partition("=")
+    if not (name and equals):
+        raise ToolkitError(f"{flag} takes NAME=VALUE, not {text!r}")
+    return name, _number(flag, value)
+
+
+def _range(text: str) -> tuple[str, float, float]:
+    """COL=LOW:HIGH; an end left out is open."""
+    from toolkit.errors import ToolkitError
+
+    column, equals, ends = text.rpartition("=")
+    low, colon, high = ends.partition(":")
+    if not (column and equals and colon):
+        raise ToolkitError(f"--keep takes COL=LOW:HIGH, not {text!r}")
+    bounds = (
+        _number("--keep", low) if low else -math.inf,
+        _number("--keep", high) if high else math.inf,
+    )
+    if bounds[0] > bounds[1]:
+        raise ToolkitError(f"--keep {text}: the low end is above the high end")
+    return column, *bounds
+
+
+def _text(report: dict[str, Any]) -> str:
+    """A fit for a terminal."""
+    starts = report["starts"]
+    lines = [
+        report["equation"],
+        f"{report['status']}: {report['n_points']} runs, objective {report['objective']:.6g} "
+        f"({report['objective_kind']}), reached by {starts['reached_best']} of {starts['tried']} "
+        "starts",
+    ]
+    for name, estimate in {**report["params"], **report["derived"]}.items():
+        if estimate["value"] is None:
+            lines.append(f"  {name:18} –")
+            continue
+        line = f"  {name:18} {estimate['value']:<12.6g}"
+        if estimate["low"] is not None and estimate["high"] is not None:
+            line += f" {estimate['low']:.4g} to {estimate['high']:.4g}"
+        lines.append(line.rstrip())
+    for minimum in report.get("minima", ()):
+        size = minimum[report["x"]]["value"]
+        best = minimum[f"best_{report['x']}"]
+        where = f"{size:.4g}" if size is not None else f"none; best size tried {best:.4g}"
+        note = f" ({minimum['reason']})" if minimum["reason"] else ""
+        lines.append(f"  minimum at {minimum['budget_flop']:.3g} FLOP: {where}{note}")
+    for rival in report["rivals"]:
+        params = ", ".join(f"{n} {v:.4g}" for n, v in rival["params"].items())
+        lines.append(f"  rival optimum: objective {rival['objective']:.6g} at {params}")
+    if "held_out" in report:
+        lines.append(f"  {report['held_out']['statement']}")
+    lines += [f"  ! {warning}" for warning in report["warnings"]]
+    return "\n".join(lines)

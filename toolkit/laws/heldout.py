@@ -1,0 +1,214 @@
+"""Held-out judgement: fit on the budgets below a cut, predict the optimal loss above it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from toolkit.errors import ToolkitError, nearest
+from toolkit.laws.fitting import fit
+from toolkit.laws.isoflop import fit_isoflop
+from toolkit.laws.optimiser import Array, Mask
+from toolkit.laws.table import check
+
+FORMS = ("power", "saturating", "parametric")
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What one form, fitted below a cut, said of the budgets above it.
+
+    Attributes:
+        form: Its name.
+        cut: The largest budget that was fitted, in FLOP.
+        budgets, seen, predicted: (m,) of the budgets above.
+        errors: (m,) predicted / seen - 1.
+        reason: Why there is no prediction; empty where there is.
+    """
+
+    form: str
+    cut: float
+    budgets: tuple[float, ...]
+    seen: tuple[float, ...]
+    predicted: tuple[float, ...]
+    errors: tuple[float, ...]
+    reason: str
+
+
+@dataclass(frozen=True)
+class Rollout:
+    """Every form's predictions at every cut, and which form predicted best.
+
+    Attributes:
+        predictions: By cut, then by form.
+        errors: Root mean square relative error by form, over the cuts at which all ranked forms
+            predict.
+        best: The form with the least; empty where none can be ranked.
+        statement: In a sentence.
+    """
+
+    predictions: tuple[Prediction, ...]
+    errors: dict[str, float]
+    best: str
+    statement: str
+
+
+def predict_above(
+    table: pd.DataFrame,
+    cut: float,
+    *,
+    forms: Sequence[str] = FORMS,
+    params: str = "params",
+    tokens: str = "tokens",
+    budget: str = "budget_flop",
+    loss: str = "loss",
+    starts: int = 50,
+) -> tuple[Prediction, ...]:
+    """Fit each form to the budgets up to `cut` and predict the optimal loss of those above.
+
+    The optimal loss of a budget is that of its own parabola's minimum, or of the best size tried
+    where there is none: no budget's value uses another's runs. Power and saturating laws are
+    fitted to the optimal losses below the cut; the parametric law to all runs below the cut, and
+    asked for the loss at the size and data of the optimum.
+
+    Raises:
+        ToolkitError: The cut leaves no budget on one side, or the table is wrong.
+    """
+    names = {"params": params, "tokens": tokens, "budget": budget, "loss": loss}
+    return _predict(_Optima.of(table, names), float(cut), forms, starts)
+
+
+def roll(
+    table: pd.DataFrame,
+    *,
+    forms: Sequence[str] = FORMS,
+    params: str = "params",
+    tokens: str = "tokens",
+    budget: str = "budget_flop",
+    loss: str = "loss",
+    starts: int = 50,
+) -> Rollout:
+    """`predict_above` at every cut that leaves a budget above: the rolling origin.
+
+    Raises:
+        ToolkitError: The table is wrong, or has fewer than two budgets.
+    """
+    optima = _Optima.of(table, {"params": params, "tokens": tokens, "budget": budget, "loss": loss})
+    predictions = [
+        p for cut in optima.budgets[:-1] for p in _predict(optima, float(cut), forms, starts)
+    ]
+    able = {p.form for p in predictions if not p.reason}
+    cuts = [
+        cut
+        for cut in optima.budgets
+        if able and able <= {p.form for p in predictions if p.cut == cut and not p.reason}
+    ]
+    errors = {}
+    for name in (name for name in forms if name in able and cuts):
+        ours = [p.errors for p in predictions if p.form == name and p.cut in cuts]
+        errors[name] = math.sqrt(float(np.mean(np.concatenate(ours) ** 2)))
+    best = min(errors, key=lambda name: errors[name]) if errors else ""
+    if not errors:
+        statement = "too few budgets to judge any form by held-out ones"
+    else:
+        listed = ", ".join(f"{n} {e:.2%}" for n, e in sorted(errors.items(), key=lambda i: i[1]))
+        plural = "cuts" if len(cuts) > 1 else "cut"
+        statement = (
+            f"predicting held-out budgets over {len(cuts)} {plural}, {best} was best "
+            f"(root mean square relative error: {listed})"
+        )
+    return Rollout(tuple(predictions), errors, best, statement)
+
+
+@dataclass(frozen=True)
+class _Optima:
+    """Runs, and the optimum of each budget by its own parabola."""
+
+    runs: dict[str, Array]
+    budgets: Array
+    loss: Array
+    params: Array
+    tokens: Array
+
+    @classmethod
+    def of(cls, table: pd.DataFrame, names: dict[str, str]) -> _Optima:
+        fitted = fit_isoflop(
+            table,
+            x=names["params"],
+            budget=names["budget"],
+            loss=names["loss"],
+            tokens=names["tokens"],
+            resamples=0,
+        )
+        if len(fitted.minima) < 2:
+            raise ToolkitError(
+                "predicting held-out budgets needs at least two budgets; the table has one"
+            )
+        inside = [m.status == "interior" for m in fitted.minima]
+        roles = {n: c for n, c in names.items() if n != "tokens" or c in table.columns}
+        return cls(
+            check(table, roles).columns,
+            np.array([m.budget_flop for m in fitted.minima]),
+            np.array(fitted.loss_law.values),
+            np.array(
+                [
+                    m.params.value if i else m.best_params
+                    for m, i in zip(fitted.minima, inside, strict=True)
+                ]
+            ),
+            np.array(
+                [
+                    m.tokens.value if i else m.best_tokens
+                    for m, i in zip(fitted.minima, inside, strict=True)
+                ]
+            ),
+        )
+
+
+def _predict(
+    optima: _Optima, cut: float, forms: Sequence[str], starts: int
+) -> tuple[Prediction, ...]:
+    below = optima.budgets <= cut * (1 + 1e-9)
+    if not below.any() or below.all():
+        raise ToolkitError(
+            f"a cut at {cut:g} FLOP leaves no budget on one side; the budgets go from "
+            f"{optima.budgets[0]:g} to {optima.budgets[-1]:g}"
+        )
+    above = ~below
+    seen = optima.loss[above]
+    predictions = []
+    for name in forms:
+        try:
+            predicted = _ask(optima, below, name, starts)
+        except ToolkitError as error:
+            if name not in FORMS:
+                raise
+            predictions.append(Prediction(name, cut, (), (), (), (), str(error)))
+            continue
+        columns = (optima.budgets[above], seen, predicted, predicted / seen - 1)
+        b, s, p, e = (tuple(map(float, column)) for column in columns)
+        predictions.append(Prediction(name, cut, b, s, p, e, ""))
+    return tuple(predictions)
+
+
+def _ask(optima: _Optima, below: Mask, name: str, starts: int) -> Array:
+    """(m,) the form's optimal losses above the cut."""
+    above = ~below
+    if name in ("power", "saturating"):
+        law = fit(name, optima.budgets[below], optima.loss[below], starts=starts)
+        return law.form.value(law.theta, optima.budgets[above])
+    if name != "parametric":
+        raise ToolkitError(f"no held-out prediction with form {name!r}{nearest(name, FORMS)}")
+    runs = optima.runs
+    if "tokens" not in runs:
+        raise ToolkitError("the table has no tokens")
+    some = runs["budget"] <= optima.budgets[below].max() * (1 + 1e-9)
+    law = fit(
+        name, np.stack([runs["params"][some], runs["tokens"][some]]), runs["loss"][some],
+        starts=starts,
+    )  # fmt: skip
+    return law.form.value(law.theta, np.stack([optima.params[above], optima.tokens[above]]))

@@ -1,0 +1,237 @@
+"""Fits and comparisons as plain JSON types, at full precision."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import pandas as pd
+
+from toolkit.errors import ToolkitError
+from toolkit.laws.budget_law import PowerLaw, loss_law
+from toolkit.laws.comparison import Crossover, compare_laws
+from toolkit.laws.estimate import Estimate, as_json
+from toolkit.laws.fitting import Fit
+from toolkit.laws.heldout import roll
+from toolkit.laws.isoflop import IsoFlopFit, Minimum
+from toolkit.laws.joint import JointFit, fit_joint
+from toolkit.laws.table import check
+from toolkit.laws.tabular import ISOFLOP, Columns, Options, TableFit, resolve
+
+ISOFLOP_EQUATION = (
+    "loss = c0 + c1 ln x + c2 (ln x)^2 at each budget; x_min(C) = coefficient * C^exponent"
+)
+
+
+def describe(fitted: TableFit) -> dict[str, Any]:
+    """One fit.
+
+    Keys: form, equation, objective (its value), objective_kind, status, n_points, dropped, params
+    and derived {name: {value, low, high}}, starts {tried, reached_best}, rivals [{objective,
+    params, starts}], warnings; condition, resting, pinned, bootstrap, columns; for isoflop also x,
+    minima and laws. What is not a finite number is null.
+    """
+    body = _law(fitted.fit) if isinstance(fitted.fit, Fit) else _isoflop(fitted.fit)
+    result: dict[str, Any] = as_json(
+        {
+            **body,
+            "columns": fitted.columns,
+            "flop_convention": fitted.convention,
+            "dropped": fitted.dropped,
+            "warnings": fitted.warnings,
+        }
+    )
+    return result
+
+
+def compare(fits: Mapping[str, TableFit]) -> dict[str, Any]:
+    """Groups of one table compared.
+
+    Keys: crossovers, of every two groups' laws of the loss against the budget, where the form has
+    such laws; joint, the law with a shared asymptote and the test of the sharing, or null; and
+    joint_reason, why it is null.
+    """
+    laws = _loss_laws(fits)
+    crossings = [_crossover(c) for c in compare_laws(laws)] if laws else []
+    joint, reason = _joint(fits)
+    result: dict[str, Any] = as_json(
+        {"crossovers": crossings, "joint": joint, "joint_reason": reason}
+    )
+    return result
+
+
+def rollout(table: pd.DataFrame, columns: Columns, options: Options) -> dict[str, Any]:
+    """The rolling origin of a table: keys statement, best, errors by form, and predictions."""
+    names = [str(c) for c in table.columns]
+    roles = resolve(ISOFLOP, columns, names)
+    checked = check(table, {k: roles[k] for k in ("params", "budget", "loss")}, keep=options.keep)
+    rolled = roll(
+        table.iloc[checked.rows],
+        params=roles["params"],
+        tokens=roles["tokens"],
+        budget=roles["budget"],
+        loss=roles["loss"],
+    )
+    result: dict[str, Any] = as_json(rolled)
+    return result
+
+
+def _ends(estimate: Estimate) -> dict[str, float]:
+    return {"value": estimate.value, "low": estimate.low, "high": estimate.high}
+
+
+def _law(fit: Fit) -> dict[str, Any]:
+    drawn = fit.resamples
+    return {
+        "form": fit.form.name,
+        "equation": fit.form.equation,
+        "citation": fit.form.citation,
+        "objective": fit.objective,
+        "objective_kind": fit.kind.kind,
+        "delta": fit.kind.delta if fit.kind.kind == "huber-log" else None,
+        "status": fit.status,
+        "n_points": fit.n_points,
+        "points_per_parameter": fit.n_points / (fit.n_points - fit.freedom),
+        "params": {name: _ends(e) for name, e in fit.params.items()},
+        "derived": {name: _ends(e) for name, e in fit.derived.items()},
+        "starts": {"tried": fit.tried, "reached_best": fit.reached_best},
+        "rivals": [
+            {"objective": r.objective, "params": r.params, "starts": r.starts} for r in fit.rivals
+        ],
+        "condition": fit.condition,
+        "resting": fit.resting,
+        "pinned": fit.pinned,
+        "bootstrap": None
+        if drawn is None
+        else {
+            "scheme": drawn.scheme,
+            "resamples": drawn.count,
+            "failed": drawn.failed,
+            "strata": drawn.strata,
+        },
+    }
+
+
+def _isoflop(fit: IsoFlopFit) -> dict[str, Any]:
+    laws = {"params": fit.params_law, "tokens": fit.tokens_law, "loss": fit.loss_law}
+    main = laws[fit.x]
+    derived = {}
+    for name, law in laws.items():
+        if law.usable:
+            derived[f"exponent_{name}"] = _ends(law.exponent)
+            derived[f"coefficient_{name}"] = _ends(law.coefficient)
+    if fit.loss_law.form == "saturating":
+        derived["asymptote_loss"] = _ends(fit.loss_law.asymptote)
+    squares = sum(float(m.parabola.residual @ m.parabola.residual) for m in fit.minima)
+    return {
+        "form": "isoflop",
+        "equation": ISOFLOP_EQUATION,
+        "citation": "Hoffmann et al. 2022 (arXiv:2203.15556), approach 2",
+        "objective": squares,
+        "objective_kind": "lsq-log" if fit.minima[0].parabola.log_loss else "lsq",
+        "status": main.status,
+        "n_points": fit.n_points,
+        "x": fit.x,
+        "params": {"exponent": _ends(main.exponent), "coefficient": _ends(main.coefficient)},
+        "derived": derived,
+        # A parabola is solved directly: there is one way to it and no rival.
+        "starts": {"tried": 1, "reached_best": 1},
+        "rivals": [],
+        "bootstrap": {
+            "scheme": fit.scheme,
+            "resamples": fit.resamples,
+            "failed": fit.failed_resamples,
+        },
+        "minima": [_minimum(m) for m in fit.minima],
+        "laws": {name: _power_law(law) for name, law in laws.items()},
+    }
+
+
+def _minimum(m: Minimum) -> dict[str, Any]:
+    return {
+        "budget_flop": m.budget_flop,
+        "status": m.status,
+        "reason": m.reason,
+        "params": _ends(m.params),
+        "tokens": _ends(m.tokens),
+        "loss": _ends(m.loss),
+        "curvature": m.curvature,
+        "best_params": m.best_params,
+        "best_tokens": m.best_tokens,
+        "best_loss": m.best_loss,
+        "failed_share": m.failed_share,
+    }
+
+
+def _power_law(law: PowerLaw) -> dict[str, Any]:
+    return {
+        "form": law.form,
+        "status": law.status,
+        "reason": law.reason,
+        "asymptote": _ends(law.asymptote),
+        "coefficient": _ends(law.coefficient),
+        "exponent": _ends(law.exponent),
+        "budgets": law.budgets,
+        "values": law.values,
+        "sources": law.sources,
+    }
+
+
+def _loss_laws(fits: Mapping[str, TableFit]) -> dict[str, PowerLaw]:
+    """The laws of the loss against the budget, where the form has them."""
+    laws = {}
+    for label, fitted in fits.items():
+        if isinstance(fitted.fit, IsoFlopFit):
+            laws[label] = fitted.fit.loss_law
+        elif fitted.fit.form.name == "saturating":
+            laws[label] = loss_law(fitted.fit)
+    return laws
+
+
+def _crossover(c: Crossover) -> dict[str, Any]:
+    return {
+        "first": c.first,
+        "second": c.second,
+        "status": c.status,
+        "better_below": c.better_below,
+        "better_above": c.better_above,
+        "budget_flop": _ends(c.budget),
+        "support": c.support,
+        "statement": c.statement,
+    }
+
+
+def _joint(fits: Mapping[str, TableFit]) -> tuple[dict[str, Any] | None, str]:
+    """The joint law with a shared asymptote, or why there is none."""
+    laws = _loss_laws(fits)
+    if len(laws) == len(fits) and all(law.form == "saturating" for law in laws.values()):
+        runs: dict[str, tuple[Any, Any]] = {
+            label: (law.budgets, law.values) for label, law in laws.items()
+        }
+        form = "saturating"
+    else:
+        some = next(iter(fits.values())).fit
+        if not isinstance(some, Fit) or "E" not in some.form.names:
+            return None, "not every group has a law with an asymptote"
+        form = some.form.name
+        if form not in ("parametric", "data-constrained", "finetune"):
+            return None, f"{form} has no joint law here"
+        runs = {}
+        for label, fitted in fits.items():
+            assert isinstance(fitted.fit, Fit)
+            runs[label] = (fitted.fit.inputs, fitted.fit.loss)
+    try:
+        return _joint_fit(fit_joint(form, runs, starts=50)), ""
+    except ToolkitError as error:
+        return None, str(error)
+
+
+def _joint_fit(joint: JointFit) -> dict[str, Any]:
+    return {
+        "shared": joint.shared,
+        "supported": joint.supported,
+        "p_value": joint.p_value,
+        "statement": joint.statement,
+        "params": {name: e.value for name, e in joint.fit.params.items()},
+        "objective": joint.fit.objective,
+    }

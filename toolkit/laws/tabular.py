@@ -1,0 +1,245 @@
+"""Laws fitted to a table: which column is what, which rows count, all rows or one group's."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import pandas as pd
+
+from toolkit.errors import ToolkitError, nearest
+from toolkit.laws.fitting import STARTS, Fit, fit
+from toolkit.laws.forms import FORMS
+from toolkit.laws.isoflop import IsoFlopFit, fit_isoflop
+from toolkit.laws.optimiser import Array
+from toolkit.laws.table import Checked, Dropped, check
+
+ISOFLOP = "isoflop"
+NAMES = (ISOFLOP, "power", "saturating", "parametric", "data-constrained", "finetune")
+FLOP_PER_PARAM_TOKEN = 6.0
+
+
+@dataclass(frozen=True)
+class Columns:
+    """Column names; None for the usual one (see `resolve`).
+
+    Attributes:
+        x, y: Input and loss of a law of one input; `y` is another name for `loss`.
+        sigma: Standard deviations: of the loss with objective lsq, of its log otherwise.
+        params, tokens, flop, loss, unique_tokens: As in the run table.
+    """
+
+    x: str | None = None
+    y: str | None = None
+    sigma: str | None = None
+    params: str | None = None
+    tokens: str | None = None
+    flop: str | None = None
+    loss: str | None = None
+    unique_tokens: str | None = None
+
+
+@dataclass(frozen=True)
+class Options:
+    """How to fit.
+
+    Attributes:
+        objective: None for the form's own.
+        resamples: Of the bootstrap.
+        starts, start: So many random starts or, instead, one by published parameters.
+        pinned, tie: Parameters held, and one exponent for both inputs.
+        keep: (column, low, high): rows outside are left out.
+        drop_highest_loss: So many rows with the highest loss are left out.
+        scheme: Of the bootstrap; None for the default.
+        seed: Of starts and resamples.
+    """
+
+    objective: str | None = None
+    resamples: int = 1000
+    starts: int = STARTS
+    start: Mapping[str, float] = field(default_factory=dict)
+    pinned: Mapping[str, float] = field(default_factory=dict)
+    tie: bool = False
+    keep: Sequence[tuple[str, float, float]] = ()
+    drop_highest_loss: int = 0
+    scheme: str | None = None
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class TableFit:
+    """A law and the rows that it stands on.
+
+    Attributes:
+        fit: The law.
+        columns: Which column served as what.
+        convention: How FLOP are counted, where the table says so (`flop_convention`).
+        dropped: Rows left out, and why.
+        warnings: Those of the table and of the fit.
+    """
+
+    fit: Fit | IsoFlopFit
+    columns: dict[str, str]
+    convention: str
+    dropped: tuple[Dropped, ...]
+    warnings: tuple[str, ...]
+
+
+def resolve(form: str, columns: Columns, present: Sequence[str]) -> dict[str, str]:
+    """Column name by role, for a form and the columns that a table has.
+
+    Where no name is given: `params`, `tokens`, `unique_tokens` and `loss`, `budget_flop` for the
+    budget and for the input of a power or saturating law, `tokens` for that of the fine-tuning
+    law. IsoFLOP parabolas are in params, or in tokens where only those are named or present.
+    """
+    loss = columns.y or columns.loss or "loss"
+    flop = columns.flop or "budget_flop"
+    if form == ISOFLOP:
+        params, tokens = columns.params or "params", columns.tokens or "tokens"
+        only_tokens = columns.tokens is not None and columns.params is None
+        x = columns.x or (tokens if only_tokens or params not in present else params)
+        if x not in (params, tokens):
+            params = x
+        return {"x": x, "params": params, "tokens": tokens, "budget": flop, "loss": loss}
+    if form in ("power", "saturating", "finetune"):
+        usual = columns.tokens or "tokens" if form == "finetune" else flop
+        return {"x": columns.x or usual, "loss": loss}
+    roles = {"params": columns.params or "params", "loss": loss}
+    tokens_given = columns.tokens or ("tokens" if columns.flop is None else None)
+    if tokens_given and (columns.tokens or tokens_given in present or flop not in present):
+        roles["tokens"] = tokens_given
+    else:
+        roles["flop"] = flop
+    if form == "data-constrained":
+        roles["unique_tokens"] = columns.unique_tokens or "unique_tokens"
+    return roles
+
+
+def fit_table(
+    table: pd.DataFrame, form: str, columns: Columns | None = None, options: Options | None = None
+) -> TableFit:
+    """Fit one form to all rows of a table that count.
+
+    Raises:
+        ToolkitError: The form is unknown, a column is missing or wrong, the rows are too few.
+    """
+    columns, options = columns or Columns(), options or Options()
+    if form not in NAMES:
+        raise ToolkitError(f"unknown form {form!r}{nearest(form, NAMES)}")
+    roles = resolve(form, columns, [str(c) for c in table.columns])
+    if form == ISOFLOP:
+        return _isoflop(table, roles, columns, options)
+    extra = {"sigma": columns.sigma} if columns.sigma else {}
+    checked = _check(table, {**roles, **extra}, options)
+    data = checked.columns
+    warnings = list(checked.warnings)
+    if "flop" in roles:
+        data["tokens"] = data["flop"] / (FLOP_PER_PARAM_TOKEN * data["params"])
+        warnings.append(f"tokens taken as {roles['flop']} / (6 {roles['params']})")
+    fitted = fit(
+        form,
+        np.stack([data[role] for role in FORMS[form].roles]),
+        data["loss"],
+        sigma=data.get("sigma"),
+        objective=options.objective,
+        starts=options.starts,
+        start=options.start,
+        pinned=options.pinned,
+        tie=options.tie,
+        resamples=options.resamples,
+        strata=_strata(table, columns, checked),
+        scheme=options.scheme,
+        seed=options.seed,
+    )
+    convention, mixed = _convention(table, checked)
+    return TableFit(
+        fitted,
+        {**roles, **extra},
+        convention,
+        checked.dropped,
+        (*warnings, *mixed, *fitted.warnings),
+    )
+
+
+def groups(table: pd.DataFrame, column: str) -> dict[str, pd.DataFrame]:
+    """The rows of every value of a column, in the order of first appearance.
+
+    Raises:
+        ToolkitError: There is no such column, or it is empty.
+    """
+    if column not in table.columns:
+        names = [str(c) for c in table.columns]
+        raise ToolkitError(f"the table has no column {column!r}{nearest(column, names)}")
+    found = {str(label): rows for label, rows in table.groupby(column, sort=False)}
+    if not found:
+        raise ToolkitError(f"column {column!r} is empty: no groups to fit")
+    return found
+
+
+def _isoflop(
+    table: pd.DataFrame, roles: dict[str, str], columns: Columns, options: Options
+) -> TableFit:
+    objective = options.objective or "lsq"
+    if objective == "huber-log":
+        raise ToolkitError("isoflop parabolas are fitted by lsq (of the loss) or lsq-log")
+    for what, given in (
+        ("--sigma", columns.sigma),
+        ("--start", options.start),
+        ("--pin", options.pinned),
+        ("--tie", options.tie),
+    ):
+        if given:
+            raise ToolkitError(f"{what} means nothing to isoflop: parabolas are solved directly")
+    needed = {k: roles[k] for k in ("budget", "loss")} | {"size": roles["x"]}
+    checked = _check(table, needed, options)
+    fitted = fit_isoflop(
+        table.iloc[checked.rows],
+        x=roles["x"],
+        budget=roles["budget"],
+        loss=roles["loss"],
+        tokens=roles["tokens"],
+        params=roles["params"],
+        resamples=options.resamples,
+        scheme=options.scheme or "residuals",
+        log_loss=objective == "lsq-log",
+        seed=options.seed,
+    )
+    law = fitted.tokens_law if fitted.x == "tokens" else fitted.params_law
+    if not law.usable and not fitted.loss_law.usable:
+        raise ToolkitError(law.reason)
+    used = {role: name for role, name in roles.items() if name in table.columns}
+    convention, mixed = _convention(table, checked)
+    return TableFit(
+        fitted,
+        used,
+        convention,
+        (*checked.dropped, *fitted.dropped),
+        (*checked.warnings, *mixed, *fitted.warnings),
+    )
+
+
+def _check(table: pd.DataFrame, roles: dict[str, str], options: Options) -> Checked:
+    highest = ("loss", options.drop_highest_loss) if options.drop_highest_loss else None
+    return check(table, roles, keep=options.keep, drop_highest=highest)
+
+
+def _convention(table: pd.DataFrame, checked: Checked) -> tuple[str, list[str]]:
+    """The rows' FLOP convention, and a warning where they have several."""
+    if "flop_convention" not in table.columns:
+        return "unstated", []
+    found = sorted(table["flop_convention"].iloc[checked.rows].dropna().astype(str).unique())
+    if len(found) > 1:
+        return " and ".join(found), [f"FLOP are counted in several ways: {', '.join(found)}"]
+    return found[0] if found else "unstated", []
+
+
+def _strata(table: pd.DataFrame, columns: Columns, checked: Checked) -> Array | None:
+    """Budgets, where runs share them: resamples then keep the number of runs at each."""
+    name = columns.flop or "budget_flop"
+    if name not in table.columns:
+        return None
+    budgets = pd.to_numeric(table[name], errors="coerce").to_numpy(float)[checked.rows]
+    if np.isnan(budgets).any() or len(np.unique(budgets)) > len(budgets) / 3:
+        return None
+    return budgets
