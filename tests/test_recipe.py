@@ -58,6 +58,13 @@ def test_sizes_at_the_ends_of_the_near_optimal_range_lose_one_per_cent(study):
         assert prediction.excess(end) == pytest.approx(0.01 * prediction.loss.value)
 
 
+def test_rows_keep_together_when_others_are_left_out():
+    table = run_table()
+    table.loc[[0, 7], "status"] = "diverged"
+    for rows in (Study.of(table, resamples=0).runs, Study.of(table[3:], resamples=0).best):
+        assert (rows["decoder"].map(lambda name: KNOWN[name].params) == rows["params"]).all()
+
+
 def test_the_nearest_decoder_is_the_nearest_by_ratio(study):
     size = recommend_from(study, budget_flop=1e12).size
     ratios = {name: abs(math.log(d.params / size.params.value)) for name, d in KNOWN.items()}

@@ -126,16 +126,17 @@ def _finished(table: pd.DataFrame) -> tuple[pd.DataFrame, list[Excluded], list[s
     if "method" not in table.columns and len(table):
         names = [str(column) for column in table.columns]
         raise ToolkitError(f"the table has no column 'method'{nearest('method', names)}")
+    table = table.reset_index(drop=True)  # Rows left out are numbered by the index.
     checked = check(table, roles)
     excluded = [
         Excluded(d.reason, d.count, tuple(_label(table, row - 1) for row in d.rows))
         for d in checked.dropped
     ]
     warnings = [f"{_runs(e.count)} left out: {e.reason} ({_some(e.runs)})" for e in excluded]
-    runs = table.iloc[checked.rows - 1].copy()
+    runs = table.iloc[checked.rows].copy()
     unnamed = runs["method"].isna() | (runs["method"].astype(str).str.strip() == "")
     if unnamed.any():
-        row = int(checked.rows[np.flatnonzero(unnamed)[0]])
+        row = int(checked.rows[np.flatnonzero(unnamed)[0]]) + 1
         raise ToolkitError(f"column 'method' must name a method; row {row} is empty")
     for name, column in roles.items():
         runs[column] = checked.columns[name]

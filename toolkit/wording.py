@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from toolkit.settings import Setting
 
 SUPERSCRIPT = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
-NAMES = {
+METHOD_NAMES = {
     "full": "full fine-tuning",
     "freeze": "block freezing",
     "lora": "LoRA",
@@ -27,6 +27,11 @@ SETTING_NAMES = {
     "trained_blocks": "trained blocks",
 }
 WIDTH = 96
+
+
+def method_name(method: str) -> str:
+    """What people call the method."""
+    return METHOD_NAMES.get(method, method)
 
 
 def scientific(value: float, digits: int = 2) -> str:
@@ -66,9 +71,9 @@ def spread(estimate: Estimate, show: Callable[[float], str]) -> str:
         return "no interval"
     if low == high:
         return "exactly"
-    if low <= 0 < high and math.isinf(high):
+    if low == 0 and math.isinf(high):
         return "anything"
-    if low <= 0 and show is not signed and show is not loss:
+    if low == 0:
         return f"below {show(high)}"
     if math.isinf(high):
         return f"above {show(low)}"
@@ -106,9 +111,9 @@ def as_text(recipe: Recipe) -> str:
         _section("Which hyperparameters?", [setting_line(s) for s in recipe.settings]),
     ]
     if recipe.warnings:
-        parts.append(_section("Before you trust this", [_bullet(w) for w in recipe.warnings]))
+        parts.append(_section("Before you trust this", [bullet(w) for w in recipe.warnings]))
     if recipe.notes:
-        parts.append(_section("How it was made", [_bullet(n) for n in recipe.notes]))
+        parts.append(_section("How it was made", [bullet(n) for n in recipe.notes]))
     return "\n\n".join(parts)
 
 
@@ -140,7 +145,8 @@ def _size_source(recipe: Recipe) -> str:
 
 def _named(decoder: NamedSize) -> str:
     text = f"{decoder.name}, {count(decoder.params)}"
-    return text if math.isnan(decoder.excess) else f"{text}, expected loss {signed(decoder.excess)}"
+    same = math.isnan(decoder.excess) or abs(decoder.excess) < 5e-4
+    return text if same else f"{text}, expected loss {signed(decoder.excess)}"
 
 
 def data_lines(recipe: Recipe) -> list[str]:
@@ -176,11 +182,11 @@ def method_lines(recipe: Recipe) -> list[str]:
         lines.append("* best of the sizes tried, which do not bracket its optimum")
     if not all(choice.comparable for choice in recipe.methods):
         lines.append("? the loss at the nearest budget tried: no law")
-    return lines + [_bullet(crossing.statement) for crossing in _relevant(recipe)]
+    return lines + [bullet(crossing.statement) for crossing in _relevant(recipe)]
 
 
 def _method_row(choice: MethodChoice) -> tuple[str, ...]:
-    name = NAMES.get(choice.method, choice.method)
+    name = method_name(choice.method)
     if math.isnan(choice.loss.value):
         return (name, "–", choice.reason, "", "", "", "")
     best = choice.regret.value == choice.regret.low == choice.regret.high == 0
@@ -212,7 +218,8 @@ def setting_line(setting: Setting) -> str:
     return f"{name:15} {setting.value:<8.3g} {setting.source}{near}"
 
 
-def _bullet(text: str) -> str:
+def bullet(text: str) -> str:
+    """A sentence as an item of a list, wrapped for a terminal."""
     return textwrap.fill(pretty(text), WIDTH - 4, initial_indent="• ", subsequent_indent="  ")
 
 

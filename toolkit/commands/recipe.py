@@ -32,12 +32,12 @@ def run(args: argparse.Namespace) -> int:
     from toolkit.wording import as_text
 
     budget, as_hours = _budget(args)
-    max_pairs = _number("--max-pairs", args.max_pairs)
+    max_pairs = positive_number("--max-pairs", args.max_pairs)
     recipe = recommend(
         read_table(args.sweep),
         budget_flop=budget,
         max_pairs=None if max_pairs is None else int(max_pairs),
-        max_params=_number("--max-params", args.max_params),
+        max_params=positive_number("--max-params", args.max_params),
         convention=args.convention,
     )
     if args.json:
@@ -62,8 +62,8 @@ def _budget(args: argparse.Namespace) -> tuple[float, dict[str, Any]]:
     from toolkit import hardware
     from toolkit.errors import ToolkitError
 
-    flop = _number("--flop", args.flop)
-    hours = _number("--gpu-hours", args.gpu_hours)
+    flop = positive_number("--flop", args.flop)
+    hours = positive_number("--gpu-hours", args.gpu_hours)
     if flop is None and hours is None:
         raise ToolkitError("say what there is to spend: --flop 1e13, or --gpu-hours 2 --gpu h100")
     if hours is None:
@@ -74,12 +74,12 @@ def _budget(args: argparse.Namespace) -> tuple[float, dict[str, Any]]:
     if args.gpu is None:
         raise ToolkitError(f"hours of what? name it with --gpu: {', '.join(hardware.DEVICES)}")
     device = hardware.find(args.gpu)
-    utilisation = _number("--utilisation", args.utilisation) or hardware.DEFAULT_UTILISATION
+    utilisation = positive_number("--utilisation", args.utilisation) or hardware.DEFAULT_UTILISATION
     about = {"gpu": device.name, "gpu_hours": hours, "utilisation": utilisation}
     return device.flop(hours, utilisation), about
 
 
-def _number(name: str, text: str | None) -> float | None:
+def positive_number(name: str, text: str | None) -> float | None:
     """A positive finite number from the command line, or None where it was left out."""
     import math
 

@@ -1,0 +1,23 @@
+"""`python -m toolkit report`: figures, tables and the recipe of a sweep, as notebook and HTML."""
+
+import argparse
+
+HELP = "write a sweep's report: notebook, HTML, figures and recipe.json"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("sweep", help="a sweep's folder, or any run table as CSV")
+    parser.add_argument("--flop", metavar="FLOP", help="answer for this budget as well")
+
+
+def run(args: argparse.Namespace) -> int:
+    from toolkit.commands.recipe import positive_number
+    from toolkit.report import FIGURES, HTML, RECIPES, build, output_folder, recipes
+    from toolkit.wording import as_text
+
+    budget = positive_number("--flop", args.flop)
+    study = build(args.sweep, budget)
+    print(as_text(recipes(study, budget)[0]))
+    folder = output_folder(args.sweep)
+    print(f"\nWritten: {folder / HTML}, {folder / RECIPES}, {folder / FIGURES}/")
+    return 0

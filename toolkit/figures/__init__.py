@@ -1,0 +1,44 @@
+"""Figures of a study: the poster's panels and the laws beside them.
+
+Each function draws into the Axes it is given and returns it; the ones called `…_panels` make a
+Figure of several.
+"""
+
+from toolkit.figures.budget import (
+    frontier_crossovers,
+    law_by_budget,
+    laws_panels,
+    loss_by_budget,
+    mark_recipe,
+)
+from toolkit.figures.isoflop import loss_by_params, loss_by_params_panels
+from toolkit.figures.setting import loss_by_setting, loss_by_setting_panels, setting_losses
+from toolkit.figures.style import (
+    budget_colours,
+    budget_legend,
+    colour,
+    look,
+    method_legend,
+    single,
+    style,
+)
+
+__all__ = [
+    "budget_colours",
+    "budget_legend",
+    "colour",
+    "frontier_crossovers",
+    "law_by_budget",
+    "laws_panels",
+    "look",
+    "loss_by_budget",
+    "loss_by_params",
+    "loss_by_params_panels",
+    "loss_by_setting",
+    "loss_by_setting_panels",
+    "mark_recipe",
+    "method_legend",
+    "setting_losses",
+    "single",
+    "style",
+]

@@ -1,0 +1,152 @@
+"""One look for all figures: colours, markers, axes and legends.
+
+A method has one colour and marker everywhere, budgets share one sequential palette; both stay
+apart for colour-blind readers and in grey.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import matplotlib as mpl
+import seaborn as sns
+from matplotlib.axes import Axes
+from matplotlib.axis import Axis
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+
+from toolkit.study import Study
+from toolkit.wording import method_name, scientific
+
+# Of the palettes of Okabe and Ito (2008) and Tol (2021), four that stay farthest apart for people
+# who see no red or no green.
+COLOURS = {"full": "#0072B2", "lora": "#D55E00", "freeze": "#22AA77", "bias": "#882255"}
+MARKERS = {"full": "o", "lora": "D", "freeze": "s", "bias": "^"}
+OTHER_COLOUR, OTHER_MARKER = "#555555", "P"
+INK, FAINT, BAND = "#222222", "#e9e9e9", "#F0E442"
+RING: dict[str, Any] = {"mfc": "none", "mec": INK, "mew": 1.1, "zorder": 5}
+STAR: dict[str, Any] = {"marker": "*", "mec": INK, "mew": 0.8, "zorder": 6}
+REACH = 10**0.5  # Laws are drawn so far beyond the budgets tried.
+LOSS = "held-out loss (nats)"
+BUDGET = "budget (FLOP)"
+
+
+def look(*, slide: bool = False) -> dict[str, Any]:
+    """Matplotlib's settings for these figures; larger type for a slide."""
+    return {
+        **sns.axes_style("ticks"),
+        **sns.plotting_context("talk" if slide else "notebook", font_scale=1 if slide else 0.9),
+        "axes.spines.right": False,
+        "axes.spines.top": False,
+        "axes.titleweight": "bold",
+        "axes.titlelocation": "left",
+        "legend.frameon": False,
+        "text.parse_math": False,  # Names come from data.
+        "figure.dpi": 100,
+        "savefig.dpi": 200,
+    }
+
+
+def style(*, slide: bool = False) -> Any:
+    """A context in which figures are drawn: `with style(): …`."""
+    settings: Any = look(slide=slide)
+    return mpl.rc_context(settings)
+
+
+def colour(method: str) -> str:
+    """The method's colour, the same in every figure."""
+    return COLOURS.get(method, OTHER_COLOUR)
+
+
+def budget_colours(budgets: Sequence[float]) -> dict[float, Any]:
+    """A colour for each budget, light to dark with the budget."""
+    ordered = sorted(budgets)
+    shades = sns.color_palette("viridis_r", 100)[12:]
+    if len(ordered) == 1:
+        return {ordered[0]: shades[len(shades) // 2]}
+    step = (len(shades) - 1) / (len(ordered) - 1)
+    return {budget: shades[round(i * step)] for i, budget in enumerate(ordered)}
+
+
+def budget_legend(
+    place: Figure | Axes, shades: Mapping[float, Any], *, minima: bool = False, **where: Any
+) -> None:
+    """A legend of budgets, written 3×10¹¹, and of what the marks of minima mean."""
+    lines: list[Line2D] = [
+        Line2D([], [], color=shade, marker="o", ms=4.5, lw=1.6, label=scientific(budget))
+        for budget, shade in sorted(shades.items())
+    ]
+    if minima:
+        lines.append(Line2D([], [], ls="", ms=9, mfc="#bbbbbb", label="minimum, 95 %", **STAR))
+        ring = Line2D([], [], ls="", marker="o", ms=10, label="best tried,\nno minimum", **RING)
+        lines.append(ring)
+    place.legend(handles=lines, title=BUDGET, alignment="left", **where)
+
+
+def method_legend(ax: Axes, methods: Sequence[str], *, frontier: bool = False) -> None:
+    """A legend of methods in their fixed order."""
+    lines = [
+        Line2D([], [], color=colour(m), marker=MARKERS.get(m, OTHER_MARKER), label=method_name(m))
+        for m in methods
+    ]
+    if frontier:
+        lines.append(Line2D([], [], color=INK, lw=7, alpha=0.13, label="frontier"))
+    ax.legend(handles=lines, loc="upper left", bbox_to_anchor=(1.0, 1.0))
+
+
+def scale() -> float:
+    """By how much figures grow with the type of the current style: 1 in print, 1.3 on a slide."""
+    return math.sqrt(mpl.rcParams["font.size"] / 10.8)
+
+
+def single(*, legend: bool = True) -> tuple[Figure, Axes]:
+    """A figure of one panel, with room for a legend beside it."""
+    figure = Figure(figsize=((7.6 if legend else 6) * scale(), 4.2 * scale()), layout="constrained")
+    return figure, figure.subplots()
+
+
+def panels(
+    number: int, *, width: float, height: float, most: int, share: bool = False
+) -> tuple[Figure, list[Axes]]:
+    """A figure of so many panels in rows about as long as there are rows, room for a legend."""
+    columns = min(most, math.ceil(math.sqrt(number)))
+    rows = math.ceil(number / columns)
+    inches = ((1.7 + width * columns) * scale(), (0.6 + height * rows) * scale())
+    figure = Figure(figsize=inches, layout="constrained")
+    axes = figure.subplots(rows, columns, sharex=True, sharey=share, squeeze=False)
+    for ax in axes.flat[number:]:
+        ax.remove()
+    return figure, list(axes.flat[:number])
+
+
+def outer_labels(axes: Sequence[Axes]) -> None:
+    """Axis labels on the left and at the lowest panel of each column only."""
+    columns = axes[0].get_gridspec().ncols  # type: ignore[union-attr]
+    for i, ax in enumerate(axes):
+        lowest = i + columns >= len(axes)
+        ax.tick_params(labelbottom=lowest)
+        if not lowest:
+            ax.set_xlabel("")
+        if i % columns:
+            ax.set_ylabel("")
+
+
+def log_axis(axis: Axis, show: Callable[[float], str]) -> None:
+    """A log axis whose labels are readable however few decades it spans."""
+    if axis is axis.axes.xaxis:
+        axis.axes.set_xscale("log")
+    else:
+        axis.axes.set_yscale("log")
+    low, high = axis.get_view_interval()
+    decades = math.log10(high / low) if low > 0 else 3
+    subs = (1.0,) if decades > 2.5 else (1.0, 3.0) if decades > 1.2 else (1.0, 2.0, 5.0)
+    axis.set_major_locator(LogLocator(subs=subs))
+    axis.set_major_formatter(FuncFormatter(lambda value, _: show(value)))
+    axis.set_minor_formatter(NullFormatter())
+
+
+def budget_label(study: Study) -> str:
+    return BUDGET if study.convention == "unstated" else f"budget ({study.convention} FLOP)"

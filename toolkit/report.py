@@ -1,0 +1,224 @@
+"""A sweep's report: its tables, and the notebook that shows them with their figures, as HTML."""
+
+from __future__ import annotations
+
+import json
+import math
+import tempfile
+from collections.abc import Sequence
+from html import escape
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from toolkit.errors import ToolkitError
+from toolkit.laws import Estimate, PowerLaw
+from toolkit.recipe import Recipe, recommend_from
+from toolkit.runs import read_table, write_atomically
+from toolkit.study import Study
+from toolkit.wording import count, loss, method_name, scientific, signed, spread
+
+TEMPLATE = Path(__file__).resolve().parent.parent / "notebooks" / "report.ipynb"
+NOTEBOOK, HTML, RECIPES, FIGURES = "report.ipynb", "report.html", "recipe.json", "figures"
+
+
+def output_folder(sweep: str | Path) -> Path:
+    """Where a report goes: into the sweep's folder, or beside a table `x.csv` into `x-report`."""
+    path = Path(sweep)
+    return path if path.is_dir() else path.with_name(f"{path.stem}-report")
+
+
+def reported_budgets(study: Study, budget_flop: float | None = None) -> tuple[float, ...]:
+    """The budget asked for, the largest one tried, and one step of the sweep beyond it."""
+    budgets = study.budgets
+    step = budgets[-1] / budgets[-2] if len(budgets) > 1 else 10.0
+    asked = () if budget_flop is None else (budget_flop,)
+    return (*asked, budgets[-1], budgets[-1] * step)
+
+
+def recipes(study: Study, budget_flop: float | None = None) -> tuple[Recipe, ...]:
+    """The recipe at each of `reported_budgets`."""
+    return tuple(recommend_from(study, budget_flop=b) for b in reported_budgets(study, budget_flop))
+
+
+def write_recipes(folder: Path, answers: Sequence[Recipe]) -> None:
+    """`recipe.json`: every recipe of the report, for other programs."""
+    body = {"recipes": [answer.to_dict() for answer in answers]}
+    write_atomically(folder / RECIPES, json.dumps(body, indent=1, allow_nan=False) + "\n")
+
+
+def method_table(recipe: Recipe) -> pd.DataFrame:
+    """Methods at the recipe's budget, best first: expected loss, regret and own size."""
+    rows = [
+        {
+            "method": method_name(choice.method),
+            "expected loss": _said(choice.loss, loss),
+            "regret": "–" if choice.method == recipe.method else _said(choice.regret, signed),
+            "best in": "" if math.isnan(choice.best_share) else f"{choice.best_share:.0%}",
+            "own best size": _said(choice.params, count),
+            "size from": choice.source,
+        }
+        for choice in recipe.methods
+    ]
+    return pd.DataFrame(rows).set_index("method").rename_axis(index=None, columns="method")
+
+
+def minima_table(study: Study) -> pd.DataFrame:
+    """The minimum of every method's parabola at every budget, or why there is none."""
+    rows = [
+        {
+            "method": method_name(method),
+            "budget": scientific(minimum.budget_flop),
+            "best size": _said(minimum.params, count),
+            "tokens": _said(minimum.tokens, count),
+            "loss": _said(minimum.loss, loss),
+            "best tried": f"{count(minimum.best_params)} at {loss(minimum.best_loss)}",
+            "remark": minimum.reason,
+        }
+        for method, fit in study.fits.items()
+        for minimum in fit.minima
+    ]
+    return pd.DataFrame(rows).set_index(["method", "budget"])
+
+
+def law_table(study: Study) -> pd.DataFrame:
+    """N*(C), D*(C) and L*(C) of every method: exponents with intervals, and what is wrong."""
+    rows = []
+    for method, fit in study.fits.items():
+        for name, law in (("N*", fit.params_law), ("D*", fit.tokens_law), ("L*", fit.loss_law)):
+            rows.append(
+                {
+                    "method": method_name(method),
+                    "law": f"{name}(C)",
+                    "exponent": _said(law.exponent, "{:.3f}".format),
+                    "asymptote": _asymptote(law),
+                    "points": len(law.budgets),
+                    "remark": law.reason,
+                }
+            )
+    return pd.DataFrame(rows).set_index(["method", "law"])
+
+
+def _asymptote(law: PowerLaw) -> str:
+    return _said(law.asymptote, loss) if law.form == "saturating" else "none"
+
+
+def _said(estimate: Estimate, show: Any) -> str:
+    """A value and its interval in one cell."""
+    if math.isnan(estimate.value):
+        return "–"
+    text = show(estimate.value)
+    return text if math.isnan(estimate.low) else f"{text} ({spread(estimate, show)})"
+
+
+def build(sweep: str | Path, budget_flop: float | None = None) -> Study:
+    """Execute the report's notebook for a sweep and write it beside the run table.
+
+    Writes report.ipynb, report.html, recipe.json and figures/ into `output_folder`. A second
+    build replaces the first.
+
+    Returns:
+        The study that was reported on.
+
+    Raises:
+        ToolkitError: The table is missing or wrong, or the notebook failed.
+    """
+    table = read_table(sweep)
+    study = Study.of(table)
+    recipes(study, budget_flop)  # What cannot be answered is said here, not from a notebook.
+    folder = output_folder(sweep)
+    folder.mkdir(parents=True, exist_ok=True)
+    notebook = _execute(sweep, budget_flop)
+    write_atomically(folder / NOTEBOOK, notebook)
+    write_atomically(folder / HTML, as_html(notebook, f"Report: {folder.resolve().name}"))
+    return study
+
+
+def _execute(sweep: str | Path, budget_flop: float | None) -> str:
+    """The executed notebook as text."""
+    import logging
+
+    import nbformat
+    import papermill
+    from papermill.exceptions import PapermillExecutionError
+
+    from toolkit.kernels import KernelHost
+
+    logging.getLogger("papermill").setLevel(logging.ERROR)
+    parameters = {"sweep": str(Path(sweep).resolve()), "budget_flop": budget_flop}
+    template = nbformat.read(TEMPLATE, as_version=4)
+    with tempfile.TemporaryDirectory() as scratch, KernelHost(warm=False) as host:
+        executed = Path(scratch) / NOTEBOOK  # Papermill writes in place, and reads {} in paths.
+        try:
+            with host.kernel(Path(scratch) / "log") as kernel:
+                papermill.execute_notebook(
+                    template,
+                    str(executed),
+                    parameters,
+                    km=kernel,
+                    kernel_name="python3",
+                    language="python",
+                    progress_bar=False,
+                    start_timeout=300,
+                    iopub_timeout=60,
+                )
+        except PapermillExecutionError as error:
+            sentence = f"the report's notebook failed: {error.ename}: {error.evalue}"
+            raise ToolkitError(sentence) from error
+        except RuntimeError as error:
+            raise ToolkitError(f"the report's notebook could not be run: {error}") from error
+        return executed.read_text(encoding="utf-8")
+
+
+def as_html(notebook: str, title: str) -> str:
+    """An executed notebook as one page that needs nothing else: outputs, no code, no scripts."""
+    import nbformat
+    from nbconvert import HTMLExporter
+    from traitlets.config import Config
+
+    settings = Config()
+    settings.HTMLExporter.exclude_input = True
+    settings.HTMLExporter.exclude_output_prompt = True
+    settings.HTMLExporter.exclude_anchor_links = True
+    settings.HTMLExporter.embed_images = True
+    exporter = HTMLExporter(config=settings, template_name="basic")
+    body, _ = exporter.from_notebook_node(nbformat.reads(notebook, as_version=4))
+    return PAGE.format(title=escape(title), style=STYLE, body=body)
+
+
+PAGE = """<!DOCTYPE html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>{title}</title>
+<style>{style}</style>
+</head>
+<body>
+<main>
+{body}
+</main>
+</body>
+</html>
+"""
+
+STYLE = """
+:root { color-scheme: light dark; --ink: #222; --paper: #fff; --line: #ddd; --quiet: #f6f6f6; }
+@media (prefers-color-scheme: dark) {
+  :root { --ink: #ddd; --paper: #161616; --line: #444; --quiet: #222; }
+}
+body { margin: 0; background: var(--paper); color: var(--ink);
+  font: 16px/1.5 system-ui, sans-serif; }
+main { max-width: 62rem; margin: 0 auto; padding: 1rem 1.25rem 4rem; }
+h1, h2 { line-height: 1.2; margin: 2.2em 0 0.4em; }
+h1 { margin-top: 0.8em; }
+pre { font: 14px/1.45 ui-monospace, "DejaVu Sans Mono", monospace; background: var(--quiet);
+  padding: 0.9em 1.1em; border-radius: 6px; overflow-x: auto; }
+code { font-family: ui-monospace, "DejaVu Sans Mono", monospace; font-size: 0.92em; }
+img { max-width: 100%; background: #fff; border-radius: 6px; }
+.output_html { overflow-x: auto; }
+table { border-collapse: collapse; font-size: 0.88em; margin: 0.6em 0; border: 0; }
+th, td { text-align: left !important; vertical-align: top; padding: 0.25em 0.8em 0.25em 0;
+  border: 0; border-bottom: 1px solid var(--line); }
+"""
