@@ -79,6 +79,11 @@ def doubts(
             f"only {found.reached_best} of {found.tried} starts reached the best objective: "
             "try more starts"
         )
+    if found.stalled > LONELY * found.tried:
+        minor.append(
+            f"{found.stalled} of {found.tried} starts gave up on a slope: the objective is nearly "
+            "flat somewhere"
+        )
     if runs < FEW * free:
         minor.append(f"{runs} runs for {free} parameters: too few to judge the law by")
     if drawn.failed:

@@ -65,7 +65,7 @@ def minimise(
     """
     low, high = (np.broadcast_to(np.asarray(b, float), start.shape) for b in (low, high))
     count, size = start.shape
-    x = np.clip(start, low, high)
+    x = _snap(start, low, high)
     with np.errstate(all="ignore"):
         value, gradient = function(x, np.arange(count))
         value = np.where(np.isfinite(value), value, np.inf)
@@ -106,6 +106,15 @@ def minimise(
     return Minima(x, value, gradient, converged)
 
 
+def _snap(x: Array, low: Array, high: Array) -> Array:
+    """Points moved into the box, and onto its wall from a rounding error away.
+
+    A variable a hair from its wall would leave no room for a step of all the others.
+    """
+    hair = 1e-12 * (high - low)
+    return np.where(x - low <= hair, low, np.where(high - x <= hair, high, x))
+
+
 def _direction(inverse: Array, active: Rows, fresh: Mask, g: Array, free: Mask) -> Array:
     """(b, K) quasi-Newton directions in the free variables; downhill where none is known."""
     known = -np.einsum("bij,bj->bi", inverse[active], g) * free
@@ -139,7 +148,7 @@ def _line_search(
     for _ in range(BISECTIONS):
         t = step[open_]
         at_wall = t >= longest[open_]
-        trial = np.clip(x0[open_] + t[:, None] * direction[open_], low[open_], high[open_])
+        trial = _snap(x0[open_] + t[:, None] * direction[open_], low[open_], high[open_])
         f, g = function(trial, rows[open_])
         fine = np.isfinite(f) & np.isfinite(g).all(axis=1)
         enough = fine & (f <= f0[open_] + ARMIJO * t * slope[open_]) & (f < f0[open_])

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from toolkit.errors import ToolkitError, nearest
 from toolkit.laws.forms import Form
 from toolkit.laws.objective import Problem
-from toolkit.laws.optimiser import Array, Function, minimise
+from toolkit.laws.optimiser import Array, Function, Rows, minimise
 
 SAME = 1e-6  # Objectives that differ by less than this share are one optimum's.
 SAMPLE = 20_000  # Of a larger table, starts are tried on so many rows and finished on all.
 FINALISTS = 4
+ALIKE = 1e-2  # Distance in coordinates up to which two ends are one place.
+RIVALS = 5
+WAYPOINTS = 33
 
 
 @dataclass(frozen=True)
@@ -40,6 +43,7 @@ class Search:
         best: The lowest.
         rivals: Other optima by ascending objective, at most five.
         tried, reached_best: Starts, and those that ended at the best objective.
+        stalled: Starts that came to rest elsewhere: most gave up on a slope.
         stuck: Names of free parameters that the best start never moved.
         spread: By parameter, how far apart (in coordinates) equally good ends lie.
     """
@@ -48,6 +52,7 @@ class Search:
     rivals: tuple[Optimum, ...]
     tried: int
     reached_best: int
+    stalled: int
     stuck: tuple[str, ...]
     spread: Array
 
@@ -87,68 +92,91 @@ def search(problem: Problem, starts: Array, low: Array, high: Array) -> Search:
     are pinned.
     """
     starts = np.clip(starts, low, high)
-    points = problem.z.shape[1]
-    ends = starts
-    if points > SAMPLE:
-        some = np.random.default_rng(0).choice(points, SAMPLE, replace=False)
-        part = Problem(
-            problem.form,
-            problem.z[:, some],
-            problem.centre,
-            problem.log_y[some],
-            problem.weight[some],
-            problem.objective,
-        )
-        found = minimise(_alike(part), starts, low, high)
-        order = np.argsort(found.value)
-        chosen = [order[0]]
-        for i in order[1:]:
-            apart = all(np.abs(found.x[i] - found.x[j]).max() > 1e-2 for j in chosen)
-            if apart and len(chosen) < FINALISTS:
-                chosen.append(i)
-        kinds = np.abs(found.x[:, None] - found.x[chosen]).max(axis=2).argmin(axis=1)
-        final = minimise(_alike(problem), found.x[chosen], low, high)
-        x, value = final.x[kinds], final.value[kinds]
-    else:
-        first = minimise(_alike(problem), ends, low, high)
-        x, value = first.x, first.value
-        # What looks like another optimum may be a start that gave up: each gets a second go, with
-        # a fresh estimate of the curvature. So does the best.
-        doubtful = np.flatnonzero(value > value.min() * (1 + SAME))
-        doubtful = np.append(doubtful, value.argmin())
-        again = minimise(_alike(problem), x[doubtful], low, high)
-        x[doubtful], value[doubtful] = again.x, again.value
+    ends = _settle_sample if problem.z.shape[1] > SAMPLE else _settle
+    x, value = ends(problem, starts, low, high)
     if not np.isfinite(value).any():
         raise ToolkitError("no start has a finite objective: check the loss and its inputs")
-    return _rank(problem.form, starts, x, value, low, high, _null(problem))
-
-
-def _rank(
-    form: Form, starts: Array, x: Array, value: Array, low: Array, high: Array, null: float
-) -> Search:
     order = np.argsort(value)
     x, value, starts = x[order], value[order], starts[order]
-    close = SAME * value + 1e-12 * null  # The second term: data that a law fits exactly.
+    close = SAME * value + 1e-12 * _null(problem)  # The second: data that a law fits exactly.
     reached = value <= value[0] + close[0]
-    free = low < high
-    stuck = free & (np.abs(x[0] - starts[0]) <= 1e-12 * np.maximum(1, np.abs(x[0])))
-    others: list[Optimum] = []
-    for i in np.flatnonzero(~reached & np.isfinite(value)):
-        for j, rival in enumerate(others):
-            alike = np.abs(x[i] - rival.phi).max() < 1e-2
-            if alike or value[i] - rival.value <= close[i]:
-                others[j] = Optimum(rival.phi, rival.value, rival.starts + 1)
+    stuck = (low < high) & (np.abs(x[0] - starts[0]) <= 1e-12 * np.maximum(1, np.abs(x[0])))
+    groups = _groups(x, value, close, np.flatnonzero(~reached & np.isfinite(value)))
+    rivals = _rivals(problem, x[0], groups, close[0])
+    return Search(
+        best=Optimum(x[0], float(value[0]), int(reached.sum())),
+        rivals=tuple(rivals),
+        tried=len(x),
+        reached_best=int(reached.sum()),
+        stalled=int((~reached).sum()) - sum(r.starts for r in rivals),
+        stuck=tuple(np.array(problem.form.names)[stuck]),
+        spread=np.ptp(x[reached], axis=0),
+    )
+
+
+def _settle(problem: Problem, starts: Array, low: Array, high: Array) -> tuple[Array, Array]:
+    """Ends (S, K) and objectives (S,) of starts."""
+    found = minimise(_alike(problem), starts, low, high)
+    x, value = found.x, found.value
+    # What looks like another optimum may be a start that gave up: each gets a second go, with a
+    # fresh estimate of the curvature. So does the best.
+    doubtful = np.flatnonzero(value > value.min() * (1 + SAME))
+    doubtful = np.append(doubtful, value.argmin())
+    again = minimise(_alike(problem), x[doubtful], low, high)
+    x[doubtful], value[doubtful] = again.x, again.value
+    return x, value
+
+
+def _settle_sample(problem: Problem, starts: Array, low: Array, high: Array) -> tuple[Array, Array]:
+    """The same for a large table: all starts on a sample of its rows, distinct ends on all."""
+    rows = np.random.default_rng(0).choice(problem.z.shape[1], SAMPLE, replace=False)
+    part = replace(
+        problem, z=problem.z[:, rows], log_y=problem.log_y[rows], weight=problem.weight[rows]
+    )
+    x, value = _settle(part, starts, low, high)
+    finalists = [int(value.argmin())]
+    for i in np.argsort(value):
+        far = all(np.abs(x[i] - x[j]).max() > ALIKE for j in finalists)
+        if far and len(finalists) < FINALISTS:
+            finalists.append(int(i))
+    nearest = np.abs(x[:, None] - x[finalists]).max(axis=2).argmin(axis=1)
+    final = minimise(_alike(problem), x[finalists], low, high)
+    return final.x[nearest], final.value[nearest]
+
+
+def _groups(x: Array, value: Array, close: Array, members: Rows) -> list[Optimum]:
+    """Ends that are one place, told apart by coordinates and by objective."""
+    groups: list[Optimum] = []
+    for i in members:
+        for j, group in enumerate(groups):
+            alike = np.abs(x[i] - group.phi).max() < ALIKE
+            if alike or value[i] - group.value <= close[i]:
+                groups[j] = replace(group, starts=group.starts + 1)
                 break
         else:
-            others.append(Optimum(x[i], float(value[i]), 1))
-    return Search(
-        Optimum(x[0], float(value[0]), int(reached.sum())),
-        tuple(others[:5]),
-        len(x),
-        int(reached.sum()),
-        tuple(np.array(form.names)[stuck]),
-        np.ptp(x[reached], axis=0),
-    )
+            groups.append(Optimum(x[i], float(value[i]), 1))
+    return groups
+
+
+def _rivals(problem: Problem, best: Array, groups: list[Optimum], close: float) -> list[Optimum]:
+    """The groups with a ridge between them and every better optimum.
+
+    Where the objective only falls on the straight way to a better one, the group is no optimum:
+    its starts gave up on a slope.
+    """
+    rivals: list[Optimum] = []
+    way = np.linspace(0, 1, WAYPOINTS)[:, None, None]
+    for group in groups:
+        better = np.array([best, *(r.phi for r in rivals)])
+        points = (group.phi + way * (better - group.phi)).reshape(-1, len(best))
+        with np.errstate(all="ignore"):
+            along = problem(points, np.zeros(len(points), np.intp))[0].reshape(WAYPOINTS, -1)
+        climb = np.nanmax(along - np.minimum.accumulate(along, axis=0), axis=0)
+        if (climb > close).all():
+            rivals.append(group)
+        if len(rivals) == RIVALS:
+            break
+    return rivals
 
 
 def _alike(problem: Problem) -> Function:
