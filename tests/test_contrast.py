@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from tests.tiny import method, neox, texts, tuned
 from transformers import PreTrainedModel
 
+from tests.tiny import method, neox, texts, tuned
 from toolkit.contrast import ContrastiveStep, embed, info_nce
 from toolkit.methods import Method
 from toolkit.tokens import Ragged

@@ -5,9 +5,9 @@ import time
 
 import numpy as np
 import pytest
-from tests.tiny import SHAPE, method, neox, texts, tuned
 from torch.utils.flop_counter import FlopCounterMode
 
+from tests.tiny import SHAPE, method, neox, texts, tuned
 from toolkit.cli import main
 from toolkit.contrast import ContrastiveStep
 from toolkit.flops import paper_flops_per_token, step_flops
@@ -78,7 +78,7 @@ def test_so_they_are_at_the_shape_of_pythia_14m(name: str, run: str) -> None:
 
 @pytest.mark.parametrize("name", METHODS)
 def test_model_flops_are_what_a_step_without_padding_or_recomputation_runs(name: str) -> None:
-    queries, positives = np.full(8, 14), np.full(8, 64)
+    queries, positives = np.full(8, 16), np.full(8, 64)
     one_by_one = plan_step(np.concatenate((queries, positives)), chunk_tokens=1, kept_tokens=10**9)
     flops = step_flops(SHAPE, method(name), queries, positives, one_by_one)
     assert flops.hardware == flops.model

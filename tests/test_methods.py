@@ -2,8 +2,8 @@
 
 import pytest
 import torch
-from tests.tiny import SHAPE, method, neox, texts, tuned
 
+from tests.tiny import SHAPE, method, neox, texts, tuned
 from toolkit.contrast import ContrastiveStep
 from toolkit.errors import ToolkitError
 from toolkit.methods import Method, apply, trainable_params

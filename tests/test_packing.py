@@ -10,34 +10,45 @@ from toolkit.packing import plan_step, spread
 LENGTHS = st.lists(st.integers(1, 90), min_size=1, max_size=120).map(np.array)
 
 
-@given(LENGTHS, st.none() | st.integers(1, 400))
-def test_every_text_runs_once_in_a_group_that_holds_it(
-    lengths: np.ndarray, chunk_tokens: int | None
+@given(LENGTHS, st.none() | st.integers(1, 400), st.booleans())
+def test_every_text_runs_once_with_room_for_all_its_tokens(
+    lengths: np.ndarray, chunk_tokens: int | None, packed: bool
 ) -> None:
-    plan = plan_step(lengths, chunk_tokens=chunk_tokens)
+    plan = plan_step(lengths, chunk_tokens=chunk_tokens, packed=packed)
     assert sorted(plan.order) == list(range(len(lengths)))
-    assert plan.rows.sum() == len(lengths)
-    assert (np.repeat(plan.lengths, plan.rows) >= lengths[plan.order]).all()
-    assert plan.chunks[0] == 0 and plan.chunks[-1] == len(plan.rows)
+    assert (plan.tokens >= lengths[plan.order]).all()
+    assert (plan.windows >= plan.tokens).all()
+    assert plan.chunks[0] == 0 and plan.chunks[-1] == len(lengths)
+    assert (np.diff(plan.chunks) > 0).all()
 
 
-@given(LENGTHS, st.integers(1, 400))
-def test_a_chunk_stays_within_its_tokens_or_holds_one_text(
-    lengths: np.ndarray, chunk_tokens: int
+@given(LENGTHS)
+def test_a_packed_stream_has_no_padding_and_attention_less_than_a_window(
+    lengths: np.ndarray,
 ) -> None:
-    plan = plan_step(lengths, chunk_tokens=chunk_tokens)
+    plan = plan_step(lengths)
+    assert (plan.tokens == np.sort(lengths)).all()
+    assert (plan.windows % 16 == 0).all() and (plan.windows - plan.tokens < 16).all()
+
+
+@given(LENGTHS, st.integers(1, 400), st.booleans())
+def test_a_chunk_stays_within_its_tokens_or_holds_one_text(
+    lengths: np.ndarray, chunk_tokens: int, packed: bool
+) -> None:
+    plan = plan_step(lengths, chunk_tokens=chunk_tokens, packed=packed)
     tokens = np.add.reduceat(plan.tokens, plan.chunks[:-1])
-    texts = np.add.reduceat(plan.rows, plan.chunks[:-1])
-    assert ((tokens <= chunk_tokens) | (texts == 1)).all()
+    assert ((tokens <= chunk_tokens) | (np.diff(plan.chunks) == 1)).all()
 
 
 @given(LENGTHS, st.integers(1, 400), st.integers(1, 4000))
-def test_kept_graphs_stay_within_their_tokens(
+def test_kept_graphs_stay_within_their_tokens_or_are_the_last_chunks(
     lengths: np.ndarray, chunk_tokens: int, kept_tokens: int
 ) -> None:
     plan = plan_step(lengths, chunk_tokens=chunk_tokens, kept_tokens=kept_tokens)
     tokens = np.add.reduceat(plan.tokens, plan.chunks[:-1])
-    assert tokens[~plan.recomputed].sum() <= kept_tokens
+    kept = ~plan.recomputed
+    assert kept[-1]
+    assert tokens[kept].sum() <= kept_tokens or kept.sum() == 1
 
 
 def test_without_a_chunk_size_everything_runs_once() -> None:

@@ -86,31 +86,30 @@ def step_flops(
         execution: From `toolkit.packing.plan_step` on both lengths, queries first.
     """
     passes = pass_costs(shape, method)
-    real = int(query_lengths.sum()) + int(positive_lengths.sum())
-    real_squares = _squares(query_lengths) + _squares(positive_lengths)
+    lengths = np.concatenate((query_lengths, positive_lengths))
+    real = _sums(lengths, lengths)
     # Symmetric InfoNCE: one matrix of similarities serves both directions, forward and twice back.
     loss = 6 * len(query_lengths) ** 2 * shape.hidden
     whole = passes.once + passes.forward + passes.backward
 
-    tokens = execution.tokens
-    squares = tokens * execution.lengths
-    ran = int(tokens.sum()), int(squares.sum())
+    ran = _sums(execution.tokens, execution.windows)
     hardware = whole.of(*ran) + loss
     if execution.checkpointing:
         hardware += passes.replay.of(*ran)
     if execution.recomputed.any():
         again = np.repeat(execution.recomputed, np.diff(execution.chunks))
-        hardware += passes.forward.of(int(tokens[again].sum()), int(squares[again].sum()))
+        hardware += passes.forward.of(*_sums(execution.tokens[again], execution.windows[again]))
     return StepFlops(
-        paper=real * paper_flops_per_token(shape, method),
-        model=whole.of(real, real_squares) + loss,
+        paper=real[0] * paper_flops_per_token(shape, method),
+        model=whole.of(*real) + loss,
         hardware=hardware,
     )
 
 
-def _squares(lengths: np.ndarray) -> int:
-    wide = lengths.astype(np.int64)
-    return int(np.dot(wide, wide))
+def _sums(tokens: np.ndarray, windows: np.ndarray) -> tuple[int, int]:
+    """Tokens, and query-key pairs within windows, of these texts."""
+    wide = windows.astype(np.int64)
+    return int(tokens.sum()), int(np.dot(wide, wide))
 
 
 def paper_flops_per_token(shape: Shape, method: Method) -> int:

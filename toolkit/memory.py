@@ -1,0 +1,56 @@
+"""How much memory there is, and how much a graph takes: measured, not guessed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+# Of the free memory, for kept graphs; the rest is for gradients, temporaries and others.
+SHARE = 0.5
+
+
+def free_bytes(device: torch.device) -> int:
+    """Bytes that this process can still take on the device."""
+    if device.type == "cuda":
+        free, _ = torch.cuda.mem_get_info(device)
+        unused = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+        return free + unused
+    import psutil
+
+    return min(psutil.virtual_memory().available, _free_in_container())
+
+
+def _free_in_container() -> int:
+    """What the control group (container, cluster job) still allows."""
+    folder = Path("/sys/fs/cgroup")
+    try:
+        limit = (folder / "memory.max").read_text()
+        return int(limit) - int((folder / "memory.current").read_text())
+    except (OSError, ValueError):  # no control group, or its limit is "max"
+        return 2**63
+
+
+def graph_bytes(run: Callable[[], Any], parameters: list[Tensor]) -> int:
+    """Bytes that the graph of `run()` keeps for its backward pass, parameters left out."""
+    known = {p.untyped_storage().data_ptr() for p in parameters}
+    kept: dict[int, int] = {}
+
+    def note(tensor: Tensor) -> Tensor:
+        storage = tensor.untyped_storage()
+        if storage.data_ptr() not in known:
+            kept[storage.data_ptr()] = storage.nbytes()
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor):
+        result = run()
+    del result
+    return sum(kept.values())
+
+
+def is_out_of_memory(error: RuntimeError) -> bool:
+    """Whether an error says that memory ran out, on a GPU or a CPU."""
+    return isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error)
