@@ -130,11 +130,11 @@ def test_laws_of_size_and_data_are_straight_on_log_axes(study):
 def test_loss_by_rank_has_a_panel_a_size_and_rings_the_best_rank(study):
     figure = figures.loss_by_setting_panels(study, "lora", "lora_rank")
     assert [ax.get_title(loc="left") for ax in figure.axes] == list(DECODERS)
-    table = figures.setting_losses(study, "lora", "lora_rank")
-    for ax, (_, rows) in zip(figure.axes, table.groupby("params"), strict=True):
+    runs = study.runs[study.runs["method"] == "lora"]
+    for ax, (_, rows) in zip(figure.axes, runs.groupby("params"), strict=True):
         assert ax.get_xscale() == "log"
         best = rows.loc[rows.groupby("budget_flop")["loss"].idxmin()]
-        assert [p[1] for p in points(ax, "o")] == pytest.approx(list(best["loss"]))
+        assert points(ax, "o") == list(zip(best["lora_rank"], best["loss"], strict=True))
 
 
 def test_a_setting_takes_the_mean_over_seeds_and_the_best_of_other_settings():
@@ -142,9 +142,10 @@ def test_a_setting_takes_the_mean_over_seeds_and_the_best_of_other_settings():
     worse = rows.assign(lr=1.0, loss=rows["loss"] + 1)
     rows.loc[rows["seed"] == 1, "loss"] += 0.5
     study = Study.of(pd.concat([rows, worse], ignore_index=True), resamples=0)
-    table = figures.setting_losses(study, "lora", "lora_rank")
     expected = rows.groupby(["params", "budget_flop", "lora_rank"])["loss"].mean()
-    assert list(table["loss"]) == pytest.approx(list(expected))
+    losses = [loss for cell in study.cells["lora"]["lora_rank"] for loss in cell.losses]
+    assert losses == pytest.approx(list(expected))
+    assert study.varied == {"lora": ("lr", "lora_rank")}
 
 
 @pytest.mark.parametrize("slide", [False, True])

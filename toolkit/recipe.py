@@ -202,7 +202,7 @@ def recommend_from(
     size = _size(best, study, max_params)
     settings = choose_settings(study, best.method, budget_flop, size.params.value, _decoder(size))
     data = _data(best, study, settings, max_pairs)
-    varied = {m: v for m in study.methods if (v := study.varied(m))}
+    varied = {method: names for method, names in study.varied.items() if names}
     notes = [f"in each law {BEST_SETTING}"] if varied else []
     notes += [
         f"{method}: several values of {' and '.join(v)} were tried" for method, v in varied.items()
@@ -228,9 +228,7 @@ def recommend_from(
 
 
 def _size(best: Forecast, study: Study, max_params: float | None) -> Size:
-    rows = study.best[study.best["method"] == best.method]
-    names = rows["decoder"] if "decoder" in rows.columns else rows["params"].map(count)
-    tried = {str(n): int(p) for n, p in zip(names, rows["params"], strict=True)}
+    tried = study.decoders[best.method]
     known = {name: decoder.params for name, decoder in suite.KNOWN.items()}
     nearest = _nearest(best, known, max_params)
     nearest_tried = _nearest(best, tried, max_params) or _nearest(best, tried, None)
@@ -256,17 +254,10 @@ def _decoder(size: Size) -> str:
 def _data(
     best: Forecast, study: Study, settings: tuple[Setting, ...], max_pairs: int | None
 ) -> Data:
-    rows = study.best[study.best["method"] == best.method]
-    per_pair = math.nan
-    if {"tokens", "pairs"} <= set(rows.columns):
-        per_pair = float(rows["tokens"].sum() / rows["pairs"].sum())
+    per_pair = study.tokens_per_pair[best.method]
     pairs = _scaled(best.tokens, 1 / per_pair)
     batch = next((s.value for s in settings if s.name == "batch_pairs"), math.nan)
-    distinct = math.nan
-    if max_pairs is not None:
-        distinct = float(max_pairs)
-    elif "unique_pairs" in rows.columns:
-        distinct = float(pd.to_numeric(rows["unique_pairs"], errors="coerce").max())
+    distinct = study.distinct_pairs[best.method] if max_pairs is None else float(max_pairs)
     steps = _scaled(pairs, 1 / batch)
     return Data(pairs, best.tokens, steps, per_pair, distinct, pairs.value / distinct)
 

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
-
-import numpy as np
-import pandas as pd
 
 from toolkit import defaults, methods, suite
 from toolkit.runs import METHODS, RunConfig
-from toolkit.study import SETTINGS, Study
+from toolkit.study import SETTINGS, Cell, Study
 from toolkit.wording import count, scientific
 
 NEAR_OPTIMAL = 0.01
@@ -47,56 +45,56 @@ def choose_settings(
     best of the other settings counts, seeds are averaged. Where it was never varied, the value of
     the nearest runs; where the table does not have it, the toolkit's default.
     """
-    rows = study.runs[study.runs["method"] == method]
     names = [n for n in SETTINGS if OWNED.get(n, method) == method]
-    return tuple(_choose(name, rows, budget_flop, params, decoder, method) for name in names)
+    return tuple(
+        _choose(name, study.cells[method].get(name, ()), budget_flop, params, decoder)
+        or _default(name, method, decoder)
+        for name in names
+    )
 
 
 def _choose(
-    name: str, rows: pd.DataFrame, budget_flop: float, params: float, decoder: str, method: str
-) -> Setting:
-    known = rows.dropna(subset=[name]) if name in rows.columns else rows.iloc[:0]
-    if known.empty:
-        return _default(name, method, decoder)
-    varied = known.groupby(["budget_flop", "params"])[name].transform("nunique") > 1
-    if varied.any():
-        known = known[varied]
-    far = np.hypot(np.log(known["budget_flop"] / budget_flop), np.log(known["params"] / params))
-    here = known.loc[far.idxmin()]
-    same = (known["budget_flop"] == here["budget_flop"]) & (known["params"] == here["params"])
-    losses = _losses(name, known[same])
-    good = losses.index[losses <= (1 + NEAR_OPTIMAL) * losses.min()]
-    values = [_carried(name, float(v), here, decoder) for v in (losses.idxmin(), *good)]
-    tried = f"best of {len(losses)} tried" if len(losses) > 1 else "the only value tried"
+    name: str, cells: Sequence[Cell], budget_flop: float, params: float, decoder: str
+) -> Setting | None:
+    """The best value in the nearest cell, one where the setting was varied if there is any."""
+    cells = [cell for cell in cells if len(cell.values) > 1] or cells
+    if not cells:
+        return None
+
+    def distance(cell: Cell) -> float:
+        budgets, sizes = cell.budget_flop / budget_flop, cell.params / params
+        return math.hypot(math.log(budgets), math.log(sizes))
+
+    here = min(cells, key=distance)
+    best = min(here.losses)
+    good = [
+        value
+        for value, loss in zip(here.values, here.losses, strict=True)
+        if loss <= (1 + NEAR_OPTIMAL) * best
+    ]
+    chosen = here.values[here.losses.index(best)]
+    values = [_carried(name, value, here.decoder, decoder) for value in (chosen, *good)]
+    number = len(here.values)
+    tried = f"best of {number} tried" if number > 1 else "the only value tried"
+    where = here.decoder or f"{count(here.params)} parameters"
     return Setting(
         name,
         values[0],
         min(values),
         max(values),
-        tuple(float(v) for v in losses.index),
-        f"{tried} with {_name(here)} at {scientific(float(here['budget_flop']))} FLOP",
+        here.values,
+        f"{tried} with {where} at {scientific(here.budget_flop)} FLOP",
     )
 
 
-def _carried(name: str, value: float, row: pd.Series, decoder: str) -> float:
+def _carried(name: str, value: float, tried_with: str, decoder: str) -> float:
     """A value found with one decoder, for another: the same share of blocks, a rank that fits."""
-    seen, meant = suite.KNOWN.get(str(row.get("decoder"))), suite.KNOWN.get(decoder)
+    seen, meant = suite.KNOWN.get(tried_with), suite.KNOWN.get(decoder)
     if name == "lora_rank" and meant is not None:
         return min(value, meant.shape.hidden)
     if name == "trained_blocks" and seen is not None and meant is not None:
         return max(1, round(value / seen.shape.layers * meant.shape.layers))
     return value
-
-
-def _losses(name: str, rows: pd.DataFrame) -> pd.Series:
-    """The loss of each value of a setting, the others at their best, seeds averaged."""
-    others = [n for n in SETTINGS if n != name and n in rows.columns]
-    mean = rows.groupby([name, *others], dropna=False)["loss"].mean()
-    return mean.groupby(level=0).min().sort_index()
-
-
-def _name(row: pd.Series) -> str:
-    return str(row["decoder"]) if "decoder" in row.index else f"{count(row['params'])} parameters"
 
 
 def _default(name: str, method: str, decoder: str) -> Setting:

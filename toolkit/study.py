@@ -10,7 +10,9 @@ law flatters the method by picking lucky runs; a second seed tempers that.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
 import pandas as pd
@@ -19,6 +21,7 @@ from toolkit.errors import ToolkitError, nearest
 from toolkit.laws import Crossover, IsoFlopFit, crossovers, fit_isoflop
 from toolkit.laws.table import check
 from toolkit.runs import METHODS
+from toolkit.wording import count
 
 CELL = ["method", "params", "budget_flop"]
 SETTINGS = ("lr", "batch_pairs", "lora_rank", "trained_blocks")
@@ -38,6 +41,23 @@ class Excluded:
     reason: str
     count: int
     runs: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One method at one size and budget, by the value of one of its settings.
+
+    Attributes:
+        budget_flop, params: Where. decoder: Its name, empty if the table does not tell.
+        values: Tried, ascending.
+        losses: Of each: seeds averaged, the other settings at their best.
+    """
+
+    budget_flop: float
+    params: float
+    decoder: str
+    values: tuple[float, ...]
+    losses: tuple[float, ...]
 
 
 @dataclass(frozen=True, eq=False)
@@ -109,14 +129,81 @@ class Study:
         """All budgets tried, ascending, in FLOP."""
         return tuple(sorted(float(b) for b in self.best["budget_flop"].unique()))
 
-    def varied(self, method: str) -> dict[str, tuple[float, ...]]:
-        """The settings of which several values were tried at one size and budget."""
-        rows = self.runs[self.runs["method"] == method]
-        found = {}
-        for name in SETTINGS:
-            if name in rows.columns and (rows.groupby(CELL)[name].nunique() > 1).any():
-                found[name] = tuple(sorted(float(v) for v in rows[name].dropna().unique()))
-        return found
+    @cached_property
+    def cells(self) -> dict[str, dict[str, tuple[Cell, ...]]]:
+        """By method and setting, what its values came to at every size and budget."""
+        return {
+            method: {
+                name: _cells(rows, name)
+                for name in SETTINGS
+                if name in rows.columns and rows[name].notna().any()
+            }
+            for method, rows in self._runs_by_method
+        }
+
+    @cached_property
+    def varied(self) -> dict[str, tuple[str, ...]]:
+        """By method, the settings of which several values were tried at one size and budget."""
+        return {
+            method: tuple(n for n, cells in found.items() if any(len(c.values) > 1 for c in cells))
+            for method, found in self.cells.items()
+        }
+
+    @cached_property
+    def decoders(self) -> dict[str, dict[str, int]]:
+        """By method, the decoders tried and their non-embedding parameters."""
+        return {
+            method: {
+                str(name): int(params)
+                for name, params in zip(
+                    rows.get("decoder", rows["params"].map(count)), rows["params"], strict=True
+                )
+            }
+            for method, rows in self._runs_by_method
+        }
+
+    @cached_property
+    def tokens_per_pair(self) -> dict[str, float]:
+        """By method; NaN where the table does not tell."""
+        known = {"tokens", "pairs"} <= set(self.runs.columns)
+        return {
+            method: float(rows["tokens"].sum() / rows["pairs"].sum()) if known else math.nan
+            for method, rows in self._runs_by_method
+        }
+
+    @cached_property
+    def distinct_pairs(self) -> dict[str, float]:
+        """By method, the most distinct pairs that a run had; NaN where the table does not tell."""
+        known = "unique_pairs" in self.runs.columns
+        return {
+            method: float(pd.to_numeric(rows["unique_pairs"], errors="coerce").max())
+            if known
+            else math.nan
+            for method, rows in self._runs_by_method
+        }
+
+    @property
+    def _runs_by_method(self) -> list[tuple[str, pd.DataFrame]]:
+        return [(method, self.runs[self.runs["method"] == method]) for method in self.fits]
+
+
+def _cells(rows: pd.DataFrame, name: str) -> tuple[Cell, ...]:
+    place = ["params", "budget_flop"]
+    rows = rows.dropna(subset=[name])
+    others = [other for other in SETTINGS if other != name and other in rows.columns]
+    mean = rows.groupby([*place, name, *others], dropna=False)["loss"].mean()
+    best = mean.groupby(level=[*place, name]).min().reset_index()
+    decoders = dict(zip(rows["params"], rows.get("decoder", [""] * len(rows)), strict=True))
+    return tuple(
+        Cell(
+            float(some["budget_flop"].iloc[0]),
+            float(some["params"].iloc[0]),
+            str(decoders[some["params"].iloc[0]]),
+            tuple(map(float, some[name])),
+            tuple(map(float, some["loss"])),
+        )
+        for _, some in best.groupby(place)
+    )
 
 
 def _finished(table: pd.DataFrame) -> tuple[pd.DataFrame, list[Excluded], list[str]]:

@@ -12,7 +12,7 @@ from toolkit.figures.budget import (
     mark_recipe,
 )
 from toolkit.figures.isoflop import loss_by_params, loss_by_params_panels
-from toolkit.figures.setting import loss_by_setting, loss_by_setting_panels, setting_losses
+from toolkit.figures.setting import loss_by_setting, loss_by_setting_panels, varied_cells
 from toolkit.figures.style import (
     budget_colours,
     budget_legend,
@@ -38,7 +38,7 @@ __all__ = [
     "loss_by_setting_panels",
     "mark_recipe",
     "method_legend",
-    "setting_losses",
     "single",
     "style",
+    "varied_cells",
 ]

@@ -7,7 +7,7 @@ apart for colour-blind readers and in grey.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import matplotlib as mpl
@@ -61,7 +61,7 @@ def colour(method: str) -> str:
     return COLOURS.get(method, OTHER_COLOUR)
 
 
-def budget_colours(budgets: Sequence[float]) -> dict[float, Any]:
+def budget_colours(budgets: Iterable[float]) -> dict[float, Any]:
     """A colour for each budget, light to dark with the budget."""
     ordered = sorted(budgets)
     shades = sns.color_palette("viridis_r", 100)[12:]
