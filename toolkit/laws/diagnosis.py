@@ -15,6 +15,7 @@ from toolkit.laws.search import Search
 ILL = 1e8  # Scaled condition number beyond which parameters are not told apart.
 FEW = 3  # Runs a parameter below which the reader is told.
 LONELY = 0.05  # Share of starts at the best below which the reader is told.
+VANISHED = -13.0  # Log of an amplitude in units of the mean loss: a millionth of it.
 LOOSE = 0.05  # Distance in coordinates of equally good ends.
 
 
@@ -29,6 +30,8 @@ def resting(law: Form, phi: Array, low: Array, high: Array, stuck: Iterable[str]
             found[name] = "its lower bound"
         elif phi[k] >= high[k] - margin:
             found[name] = "its upper bound"
+        elif law.parameters[k].unit and law.parameters[k].log and phi[k] < VANISHED:
+            found[name] = "zero"
         elif name in stuck:
             found[name] = "its start"
     return found
@@ -61,6 +64,8 @@ def doubts(
     for name, where in rests.items():
         if where == "its start":
             serious.append(f"{name} equals its start: the optimiser never moved it")
+        elif where == "zero":
+            serious.append(f"{name} vanished: its term plays no part in the law")
         elif name == "E":
             minor.append("E rests at zero: the runs show no asymptote")
         else:

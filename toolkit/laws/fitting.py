@@ -43,7 +43,7 @@ class Fit:
         rivals: The other optima that starts came to rest in, at most five.
         condition: Condition number of the normal equations, scaled to unit diagonal.
         resting: By parameter that is no free optimum, where it rests: "its start", "its lower
-            bound", "its upper bound".
+            bound", "its upper bound", or "zero" for an amplitude that vanished.
         pinned: Parameters that were held.
         resamples: The bootstrap; None without one.
         warnings: Sentences for a reader.

@@ -73,16 +73,23 @@ def given_start(form: Form, values: Mapping[str, float], centre: Array, unit: fl
         if name not in form.names:
             raise ToolkitError(f"{form.name} has no parameter {name!r}{nearest(name, form.names)}")
     phi = np.array([[sum(p.start) / 2 for p in form.parameters]])
-    # Exponents first: a published amplitude means something only together with its exponent.
-    for logs in (False, True):
-        theta = form.natural(phi, centre, unit)
-        for k, p in enumerate(form.parameters):
-            if p.name in values and p.log == logs:
-                if p.log and not values[p.name] > 0:
-                    raise ToolkitError(f"a start of {p.name} must be positive")
-                theta[0, k] = values[p.name]
-        phi = form.coordinates(theta, centre, unit)
-    return phi
+    scaled = [p.unit and not p.log for p in form.parameters]
+    plain = [not (p.log or p.shift) for p in form.parameters]
+    # Exponents and asymptote first: a published amplitude means nothing without its exponent.
+    for k, p in enumerate(form.parameters):
+        if p.name in values and plain[k]:
+            phi[0, k] = values[p.name] * (np.exp(-unit) if scaled[k] else 1.0)
+    # Amplitudes that are not given share what the asymptote leaves of the mean loss.
+    amplitudes = [p.unit and p.log for p in form.parameters]
+    if any(scaled):
+        phi[0, amplitudes] = np.log(max(1 - phi[0, scaled].sum(), 0.1) / sum(amplitudes))
+    theta = form.natural(phi, centre, unit)
+    for k, p in enumerate(form.parameters):
+        if p.name in values and not plain[k]:
+            if p.log and not values[p.name] > 0:
+                raise ToolkitError(f"a start of {p.name} must be positive")
+            theta[0, k] = values[p.name]
+    return form.coordinates(theta, centre, unit)
 
 
 def search(problem: Problem, starts: Array, low: Array, high: Array) -> Search:
