@@ -9,10 +9,10 @@ import threading
 import time
 from pathlib import Path
 
-import psutil
 import pytest
 from jupyter_core.utils import run_sync
 
+from tests.processes import alive, within
 from toolkit import locks
 from toolkit.kernels import KernelHost
 
@@ -45,17 +45,8 @@ def session(host, tmp_path, **options):
         client.stop_channels()
 
 
-def gone(pid: int, seconds: float = 5.0) -> bool:
-    """Whether a process disappears (or is a zombie) within so many seconds."""
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        try:
-            if psutil.Process(pid).status() == psutil.STATUS_ZOMBIE:
-                return True
-        except psutil.NoSuchProcess:
-            return True
-        time.sleep(0.02)
-    return False
+def gone(pid: int) -> bool:
+    return within(5.0, lambda: not alive(pid))
 
 
 def test_a_kernel_is_a_process_of_its_own_and_remembers_nothing(host, tmp_path):
@@ -121,7 +112,7 @@ def test_what_a_kernel_started_ends_with_it(host, tmp_path):
     with session(host, tmp_path) as (_, run):
         code = "import subprocess; p = subprocess.Popen(['sleep', '600']); print(p.pid)"
         child = int(run(code))
-        assert psutil.pid_exists(child)
+        assert alive(child)
     assert gone(child)
 
 
@@ -157,7 +148,7 @@ with KernelHost(warm={warm}) as host, host.kernel(Path({str(tmp_path / "log")!r}
 """
     sweep = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True)
     kernel, host = map(int, sweep.stdout.readline().split())
-    assert psutil.pid_exists(kernel) and psutil.pid_exists(host)
+    assert alive(kernel) and alive(host)
     sweep.kill()
     sweep.wait()
     sweep.stdout.close()

@@ -118,6 +118,8 @@ class RunFolder:
     def prepare(self) -> None:
         """Make the folder ready for a new attempt: what is damaged or another's is moved aside."""
         self.path.mkdir(parents=True, exist_ok=True)
+        for litter in self.path.glob(".*.json.*.tmp"):  # Of a write that never came to its end.
+            litter.unlink(missing_ok=True)
         if self.record.exists():
             with contextlib.suppress(ToolkitError):
                 read_record(self.record, self.config)

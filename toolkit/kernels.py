@@ -92,6 +92,11 @@ class KernelHost:
         """Process id of the host; None before the first warm kernel."""
         return self._host.pid if self._host else None
 
+    @property
+    def idle(self) -> bool:
+        """Whether no kernel is running."""
+        return not self._kernels
+
     @contextlib.contextmanager
     def kernel(
         self,
@@ -114,8 +119,8 @@ class KernelHost:
         """
         name = uuid.uuid4().hex[:8]
         manager = KernelManager(transport="ipc", connection_file=str(self.folder / f"{name}.json"))
+        self.start()
         if self.warm:
-            self.start()
             manager.provisioner = WarmProvisioner(
                 self.folder / "host", kernel_spec=manager.kernel_spec, parent=manager
             )
@@ -150,9 +155,13 @@ class KernelHost:
         return {**os.environ, **threads, "TOKENIZERS_PARALLELISM": "false", **(extra or {})}
 
     def start(self) -> None:
-        """Start the host process, or start it again if it died."""
+        """Start the host process, or start it again if it died; cold kernels need none."""
         with self._lock:
-            if self.closed or (self._host is not None and self._host.poll() is None):
+            if (
+                not self.warm
+                or self.closed
+                or (self._host is not None and self._host.poll() is None)
+            ):
                 return
             address = self.folder / "host"
             address.unlink(missing_ok=True)

@@ -6,6 +6,7 @@ run ended: it is written last, in one atomic step, and carries a checksum of its
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import hashlib
 import io
@@ -250,8 +251,19 @@ def write_atomically(path: Path, text: str) -> None:
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, path)
+        _sync(path.parent)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def _sync(folder: Path) -> None:
+    """Have a folder's new names survive a loss of power, where its file system can."""
+    with contextlib.suppress(OSError):
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
 
 
 def read_record(path: Path, expected: RunConfig | None = None) -> RunRecord:

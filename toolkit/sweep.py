@@ -13,7 +13,7 @@ import signal
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import cycle
 from pathlib import Path
@@ -28,6 +28,7 @@ from toolkit.runs import table_csv, write_atomically
 from toolkit.templates import Template
 
 if TYPE_CHECKING:
+    from toolkit.cluster import Cluster
     from toolkit.kernels import KernelHost
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -95,6 +96,7 @@ class Crew:
         self._host: KernelHost = KernelHost(preload, threads=threads, warm=warm)
 
     def __enter__(self) -> Crew:
+        self._host.start()  # It imports while this process imports papermill.
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -154,6 +156,8 @@ def run_sweep(
     fail_fast: bool = False,
     retry_failed: bool = False,
     timeout: float | None = None,
+    cluster: str | None = None,
+    resources: Mapping[str, float] | None = None,
     ended: Callable[[RunState], None] = lambda state: None,
 ) -> Summary:
     """Execute what is missing of a plan and write its run table, `runs.csv`.
@@ -165,6 +169,9 @@ def run_sweep(
         fail_fast: Start nothing more after the first failure.
         retry_failed: Try runs again that failed for a reason of their own.
         timeout: Seconds that one cell of a notebook may take.
+        cluster: A dask scheduler's address, or `local` (see `toolkit.cluster`); None for threads
+            of this process.
+        resources: What each run needs of a dask worker, such as {"GPU": 1}.
         ended: Called with each attempted run's state.
 
     Raises:
@@ -185,12 +192,22 @@ def run_sweep(
             folders = [plan.run_folder(config) for config in todo]
             for folder in folders:
                 folder.check()
-            with (
-                Crew(
-                    plan.template, number, warm=warm, fail_fast=fail_fast, timeout=timeout
-                ) as crew,
-                _stop_on_signal(crew),
-            ):
+            crew: Crew | Cluster
+            if cluster is None:
+                crew = Crew(plan.template, number, warm=warm, fail_fast=fail_fast, timeout=timeout)
+            else:
+                from toolkit.cluster import Cluster
+
+                crew = Cluster(
+                    cluster,
+                    plan.template,
+                    number,
+                    warm=warm,
+                    fail_fast=fail_fast,
+                    timeout=timeout,
+                    resources=resources,
+                )
+            with crew, _stop_on_signal(crew):
                 for state in crew.work(folders):
                     states[state.config] = state
                     if state.ended:
@@ -244,7 +261,7 @@ def _writing(folder: Path) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _stop_on_signal(crew: Crew) -> Iterator[None]:
+def _stop_on_signal(crew: Crew | Cluster) -> Iterator[None]:
     """Let a first signal end the sweep in good order, and a second one at once."""
     if threading.current_thread() is not threading.main_thread():
         yield  # Signals are then the main thread's own affair.

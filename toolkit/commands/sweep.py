@@ -30,6 +30,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--timeout", type=float, metavar="SECONDS", help="the longest that one cell may take"
     )
+    parser.add_argument(
+        "--cluster", metavar="WHERE", help="dask workers: local, or a scheduler's tcp://host:port"
+    )
+    parser.add_argument(
+        "--resources", type=_resources, metavar="GPU=1", help="what a run needs of a dask worker"
+    )
     parser.add_argument("--template", metavar="NOTEBOOK", help="instead of the plan's own")
 
 
@@ -44,6 +50,8 @@ def run(args: argparse.Namespace) -> int:
             fail_fast=args.fail_fast,
             retry_failed=args.retry_failed,
             timeout=args.timeout,
+            cluster=args.cluster,
+            resources=args.resources,
             ended=bar.ended,
         )
     finally:
@@ -109,3 +117,9 @@ def _positive(text: str) -> int:
     if number < 1:
         raise ValueError
     return number
+
+
+def _resources(text: str) -> dict[str, float]:
+    """GPU=1,MEMORY=2e10 as dask takes it."""
+    pairs = (part.partition("=") for part in text.split(","))
+    return {name.strip(): float(number) for name, _, number in pairs}
