@@ -12,7 +12,7 @@ from toolkit.recipe import recommend, recommend_from
 from toolkit.study import Study
 from toolkit.suite import KNOWN
 from toolkit.synthetic import BUDGETS, TRUTH, run_table
-from toolkit.wording import as_text, count, scientific
+from toolkit.wording import as_text, count, read_number, scientific
 
 WIDE = ("small-7k", "small-15k", "small-38k", "small-85k", "small-200k", "small-559k", "small-1.2m")
 
@@ -270,6 +270,21 @@ def test_numbers_are_written_as_people_write_them():
         "1M",
         "∞",
     ]
+
+
+def test_written_numbers_can_be_read_again():
+    for value in (3e11, 1e12, 3.2e12, 950, 18.9e6, 85e3, 2.5e9):
+        assert read_number(scientific(value)) == pytest.approx(value, rel=0.05)
+        assert read_number(count(value)) == pytest.approx(value)
+    written = ["3e12", " 3 × 10^12", "3*10^12", "3x10¹²", "3T", "3,000,000,000,000"]
+    assert [read_number(text) for text in written] == [3e12] * len(written)
+    assert read_number("10^12") == 1e12
+
+
+@pytest.mark.parametrize("text", ["", "lots", "-1", "0", "1e", "3×", "nan", "inf", "1e999", "k"])
+def test_what_is_no_positive_number_is_refused(text):
+    with pytest.raises(ToolkitError, match="not a positive number"):
+        read_number(text)
 
 
 @pytest.fixture(scope="module")

@@ -8,12 +8,16 @@ import textwrap
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from toolkit.errors import ToolkitError
+
 if TYPE_CHECKING:
     from toolkit.laws import Crossover, Estimate
     from toolkit.recipe import MethodChoice, NamedSize, Recipe
     from toolkit.settings import Setting
 
 SUPERSCRIPT = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
+SCRIPT = str.maketrans("⁻⁰¹²³⁴⁵⁶⁷⁸⁹", "-0123456789")
+UNITS = {"T": 1e12, "B": 1e9, "M": 1e6, "k": 1e3}
 METHOD_NAMES = {
     "full": "full fine-tuning",
     "freeze": "block freezing",
@@ -53,10 +57,31 @@ def count(value: float) -> str:
     if value >= 999.5e12:
         return scientific(value)
     rounded = float(f"{value:.3g}")
-    for size, unit in ((1e12, "T"), (1e9, "B"), (1e6, "M"), (1e3, "k")):
+    for unit, size in UNITS.items():
         if rounded >= size:
             return f"{rounded / size:.3g}{unit}"
     return f"{rounded:.3g}"
+
+
+def read_number(text: str) -> float:
+    """The positive number that a person wrote: 3e12, 3×10¹², 10^12, 30k, 1.2M or 30,000.
+
+    Raises:
+        ToolkitError: It is none.
+    """
+    plain = text.replace(",", "").strip()
+    plain = re.sub(r"[⁻⁰¹²³⁴⁵⁶⁷⁸⁹]+", lambda m: "^" + m[0].translate(SCRIPT), plain)
+    power = re.fullmatch(r"(?:([\d.]+)\s*[×x*]\s*)?10\^(-?\d+)", plain)
+    if power:
+        plain = f"{power[1] or 1}e{power[2]}"
+    unit = UNITS.get(plain[-1:], 1.0)
+    try:
+        value = float(plain[:-1] if unit > 1 else plain) * unit
+    except ValueError:
+        value = math.nan
+    if not (value > 0 and math.isfinite(value)):
+        raise ToolkitError(f"{text!r} is not a positive number; write 3e12, 3×10¹², 30k or 1.2M")
+    return value
 
 
 def pretty(text: str) -> str:
@@ -168,21 +193,29 @@ def data_lines(recipe: Recipe) -> list[str]:
 
 def method_lines(recipe: Recipe) -> list[str]:
     """The table of methods, best first: loss and regret with intervals."""
-    head = ("", "loss", "interval", "regret", "interval", "best in", "own size")
-    rows = [head, *(_method_row(choice) for choice in recipe.methods)]
-    width = [max(len(row[i]) for row in rows) for i in range(len(head))]
+    rows = method_rows(recipe)
+    width = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
     lines = []
     for row in rows:
-        cells = [
-            row[0].ljust(width[0]),
-            *(c.rjust(w) for c, w in zip(row[1:], width[1:], strict=True)),
-        ]
-        lines.append("  ".join(cells).rstrip())
+        numbers = [c.rjust(w) for c, w in zip(row[1:], width[1:], strict=True)]
+        lines.append("  ".join([row[0].ljust(width[0]), *numbers]).rstrip())
+    return lines + method_notes(recipe)
+
+
+def method_rows(recipe: Recipe) -> list[tuple[str, ...]]:
+    """The cells of `method_lines`, the header first."""
+    head = ("", "loss", "interval", "regret", "interval", "best in", "own size")
+    return [head, *(_method_row(choice) for choice in recipe.methods)]
+
+
+def method_notes(recipe: Recipe) -> list[str]:
+    """What the marks in the table of methods mean, and where the recommended one overtakes."""
+    notes = []
     if any(choice.source == "best-tried" for choice in recipe.methods):
-        lines.append("* best of the sizes tried, which do not bracket its optimum")
+        notes.append("* best of the sizes tried, which do not bracket its optimum")
     if not all(choice.comparable for choice in recipe.methods):
-        lines.append("? the loss at the nearest budget tried: no law")
-    return lines + [bullet(crossing.statement) for crossing in _relevant(recipe)]
+        notes.append("? the loss at the nearest budget tried: no law")
+    return notes + [bullet(crossing.statement) for crossing in _relevant(recipe)]
 
 
 def _method_row(choice: MethodChoice) -> tuple[str, ...]:
