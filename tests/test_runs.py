@@ -155,6 +155,13 @@ def test_an_empty_table_still_has_its_columns():
     assert {"run", "method", "loss", "flop_paper"} <= set(run_table([]).columns)
 
 
+def test_a_table_that_was_cut_off_is_refused_with_its_line(tmp_path):
+    text = table_csv([record(replace(CONFIG, seed=seed)) for seed in range(3)])
+    (tmp_path / "runs.csv").write_text(text[: text.index("small-7k") + 60])
+    with pytest.raises(ToolkitError, match=r"line 2 has \d+ cells, the header 40"):
+        read_table(tmp_path)
+
+
 def test_a_missing_table_says_which_command_makes_it(tmp_path):
     with pytest.raises(ToolkitError, match="python -m toolkit sweep"):
         read_table(tmp_path)
