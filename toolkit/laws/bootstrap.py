@@ -118,8 +118,12 @@ def _redrawn(
     orthogonal = np.linalg.qr(slopes / spread[:, None])[0]
     leverage = np.minimum((orthogonal**2).sum(axis=1), 1.0)
     residual = -problem.residuals(phi[None], rows)[0] / spread
-    fit = leverage < 1 - 1e-9
-    pool = residual[fit] / np.sqrt(1 - leverage[fit])
+    known = leverage < 1 - 1e-9
+    pool = residual[known] / np.sqrt(1 - leverage[known])
+    if problem.objective.kind == "huber-log":
+        # Such a law passes through as many runs as it has parameters: their residuals of nothing
+        # are the fit's doing, not the noise's.
+        pool = pool[np.argsort(np.abs(pool))[int(free.sum()) :]]
     noise = rng.choice(pool - pool.mean(), (size, len(spread))) * spread
     log_value = problem.form.evaluate(phi[None], problem.z, problem.centre)[0]
     if problem.objective.on_log:

@@ -88,6 +88,7 @@ def fit_power_law(
     freedom: int,
     sources: Sequence[str] = (),
     saturates: bool = False,
+    points: str = "budgets",
 ) -> PowerLaw:
     """Least squares on logarithms through the points of each budget.
 
@@ -97,17 +98,18 @@ def fit_power_law(
         freedom: Degrees of freedom of the residuals behind the draws.
         sources: (m,) where each value came from.
         saturates: Whether to look for an asymptote, given at least five points.
+        points: What to call the points where there are too few.
     """
     sources = tuple(sources) or ("given",) * len(budgets)
-    points = (tuple(map(float, budgets)), tuple(map(float, values)), tuple(sources))
+    given = (tuple(map(float, budgets)), tuple(map(float, values)), tuple(sources))
     if len(budgets) < 2:
         reason = (
-            f"a power law of {quantity} needs at least {POINTS_POWER} budgets and has "
+            f"a power law of {quantity} needs at least {POINTS_POWER} {points} and has "
             f"{len(budgets)}: {POINTS_POWER - len(budgets)} lacking"
         )
         nothing, none = Estimate(math.nan), np.empty((0, 3))
         return PowerLaw(
-            quantity, "too-few", reason, "power", nothing, nothing, nothing, *points, freedom, none
+            quantity, "too-few", reason, "power", nothing, nothing, nothing, *given, freedom, none
         )
     status, reason, form = "ok", "", "power"
     if len(budgets) < POINTS_POWER:
@@ -140,7 +142,7 @@ def fit_power_law(
         asymptote,
         coefficient,
         exponent,
-        *points,
+        *given,
         freedom,
         redrawn,
     )

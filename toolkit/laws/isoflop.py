@@ -233,6 +233,7 @@ def _size_law(quantity: str, minima: Sequence[Minimum], draws: Array, freedom: i
         draws=draws[:, known],
         freedom=freedom,
         sources=["vertex"] * int(known.sum()),
+        points="budgets with a bracketed minimum",
     )
 
 

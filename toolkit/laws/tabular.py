@@ -207,7 +207,7 @@ def _isoflop(
     )
     law = fitted.tokens_law if fitted.x == "tokens" else fitted.params_law
     if not law.usable and not fitted.loss_law.usable:
-        raise ToolkitError(law.reason)
+        raise ToolkitError(f"{law.reason}; {fitted.loss_law.reason}")
     used = {role: name for role, name in roles.items() if name in table.columns}
     convention, mixed = _convention(table, checked)
     return TableFit(

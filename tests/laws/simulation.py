@@ -1,6 +1,6 @@
 """Do 95 % intervals hold the truth in 95 % of tables? Simulated tables whose truth is known.
 
-    python tests/laws/coverage.py --repeats 300
+    python tests/laws/simulation.py --repeats 300
 
 prints a table of coverages by scenario; the fast test runs a few repeats of some of them.
 """

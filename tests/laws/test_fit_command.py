@@ -1,0 +1,293 @@
+"""`python -m toolkit fit`: flags, JSON keys, and mistakes that end in one sentence."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from tests.laws.simulation import isoflop_table
+from toolkit.cli import main
+from toolkit.laws import FORMS
+
+PUBLISHED = Path(__file__).parents[2].parent / "shared" / "laws"
+published = pytest.mark.skipif(
+    not PUBLISHED.is_dir(), reason="the published tables are not beside the project"
+)
+KEYS = {
+    "form", "objective", "status", "n_points", "dropped", "params", "derived", "starts", "rivals",
+    "warnings",
+}  # fmt: skip
+
+
+@pytest.fixture
+def fit_json(capsys):
+    """Runs `fit … --json` and gives back what it printed."""
+
+    def run(*args):
+        assert main(["fit", *map(str, args), "--json"]) == 0
+        return json.loads(capsys.readouterr().out)
+
+    return run
+
+
+@pytest.fixture
+def sentence(capsys):
+    """Runs a `fit` that must fail, and gives back its one sentence."""
+
+    def run(*args):
+        assert main(["fit", *map(str, args)]) == 2
+        error = capsys.readouterr().err
+        assert error.startswith("error: ")
+        assert error.count("\n") == 1
+        return error
+
+    return run
+
+
+def write(path, table):
+    table.to_csv(path, index=False)
+    return path
+
+
+@pytest.fixture
+def sweep(tmp_path):
+    """A sweep's folder: two methods, five budgets, seven sizes."""
+    parts = [
+        isoflop_table(np.random.default_rng(seed), loss=lambda c, p=p: 2 + 0.6 * (c / 1e12) ** p)
+        .assign(method=method)
+        for seed, (method, p) in enumerate({"full": -0.1, "lora": -0.25}.items())
+    ]  # fmt: skip
+    write(tmp_path / "runs.csv", pd.concat(parts))
+    return tmp_path
+
+
+@pytest.fixture
+def points(tmp_path):
+    """A table of one input with a saturating loss."""
+    budgets = np.geomspace(1e15, 1e20, 12)
+    loss = FORMS["saturating"].value([2.0, 500.0, 0.15], budgets)
+    loss *= np.exp(0.003 * np.random.default_rng(0).normal(size=12))
+    return write(tmp_path / "points.csv", pd.DataFrame({"budget_flop": budgets, "loss": loss}))
+
+
+def test_json_has_the_promised_keys(fit_json, points):
+    report = fit_json(points, "--form", "saturating", "--bootstrap", 50)
+    assert set(report) >= KEYS
+    assert set(report["params"]) == {"E", "A", "alpha"}
+    assert set(report["params"]["E"]) == {"value", "low", "high"}
+    assert set(report["starts"]) == {"tried", "reached_best"}
+    assert report["params"]["E"]["low"] < report["params"]["E"]["value"]
+
+
+def test_numbers_are_stored_at_full_precision(fit_json, points):
+    value = fit_json(points, "--form", "saturating", "--bootstrap", 0)["params"]["alpha"]["value"]
+    assert len(repr(value)) > 14
+
+
+def test_without_a_bootstrap_intervals_are_null(fit_json, points):
+    report = fit_json(points, "--form", "saturating", "--bootstrap", 0)
+    assert report["params"]["E"]["low"] is None
+
+
+def test_a_sweeps_folder_is_a_table(fit_json, sweep):
+    report = fit_json(sweep, "--form", "isoflop", "--keep", "params=2e4:", "--bootstrap", 20)
+    assert report["x"] == "params"
+    assert len(report["minima"]) == 5
+    assert set(report["params"]) == {"exponent", "coefficient"}
+    assert any("--group method" in warning for warning in report["warnings"])
+
+
+def test_groups_get_laws_of_their_own_and_are_compared(fit_json, sweep):
+    report = fit_json(sweep, "--form", "isoflop", "--group", "method", "--bootstrap", 100)
+    assert set(report["groups"]) == {"full", "lora"}
+    (crossing,) = report["crossovers"]
+    assert crossing["better_above"] == "lora"
+    assert crossing["budget_flop"]["low"] < 1e12 < crossing["budget_flop"]["high"]
+    assert report["joint"]["shared"] == ["E"]
+
+
+def test_a_group_without_a_law_says_why_and_the_others_go_on(fit_json, sweep):
+    table = pd.read_csv(sweep / "runs.csv")
+    lone = table[(table.method == "lora") & (table.budget_flop > 1e11)].index
+    write(sweep / "runs.csv", table.drop(index=lone))
+    report = fit_json(sweep, "--form", "isoflop", "--group", "method", "--bootstrap", 20)
+    assert set(report["groups"]) == {"full"}
+    assert "needs at least 3 budgets" in report["failed"]["lora"]
+
+
+def test_held_out_budgets_are_predicted_on_request(fit_json, sweep):
+    report = fit_json(
+        sweep, "--form", "isoflop", "--group", "method", "--bootstrap", 0, "--held-out"
+    )
+    assert report["groups"]["full"]["held_out"]["best"]
+
+
+def test_the_parametric_law_takes_its_tokens_from_flop_where_there_are_none(fit_json, tmp_path):
+    n, d = (a.ravel() for a in np.meshgrid(np.geomspace(1e7, 1e10, 5), np.geomspace(1e9, 1e12, 5)))
+    theta = [1.8, 400.0, 0.34, 2000.0, 0.37]
+    loss = FORMS["parametric"].value(theta, [n, d])
+    path = write(tmp_path / "t.csv", pd.DataFrame({"size": n, "flop": 6 * n * d, "y": loss}))
+    report = fit_json(
+        path, "--form", "parametric", "--params", "size", "--flop", "flop", "--loss", "y",
+        "--bootstrap", 0, "--starts", 20,
+    )  # fmt: skip
+    assert [p["value"] for p in report["params"].values()] == pytest.approx(theta, rel=1e-3)
+    assert "tokens taken as flop / (6 size)" in report["warnings"]
+
+
+def test_the_data_constrained_law_reads_unique_tokens(fit_json, tmp_path):
+    n, d, u = (
+        a.ravel()
+        for a in np.meshgrid(np.geomspace(1e7, 3e10, 4), np.geomspace(1e9, 3e11, 4), [5e9, 3e10])
+    )
+    theta = [1.8, 400.0, 0.34, 2000.0, 0.37, 5.0, 15.0]
+    loss = FORMS["data-constrained"].value(theta, [n, d, u])
+    columns = {"params": n, "tokens": d, "distinct": u, "loss": loss}
+    report = fit_json(
+        write(tmp_path / "t.csv", pd.DataFrame(columns)), "--form", "data-constrained",
+        "--unique-tokens", "distinct", "--bootstrap", 0, "--starts", 40,
+    )  # fmt: skip
+    assert report["params"]["R_D"]["value"] == pytest.approx(15, rel=0.01)
+
+
+def test_the_fine_tuning_law_reads_x_and_y(fit_json, tmp_path):
+    data = np.geomspace(1e2, 1e9, 14)
+    loss = FORMS["finetune"].value([1.5, 3.5, 0.5, -6.0], data)
+    path = write(tmp_path / "t.csv", pd.DataFrame({"pairs": data, "test": loss}))
+    report = fit_json(
+        path, "--form", "finetune", "--x", "pairs", "--y", "test", "--bootstrap", 0, "--starts", 40
+    )
+    assert report["params"]["A"]["value"] == pytest.approx(3.5, rel=1e-3)
+    assert set(report["derived"]) == {"D_l", "B"}
+
+
+def test_rows_left_out_are_listed_with_their_reasons(fit_json, points):
+    report = fit_json(
+        points, "--form", "saturating", "--bootstrap", 0, "--keep", "budget_flop=1e15:3e19",
+        "--drop-highest-loss", 1,
+    )  # fmt: skip
+    reasons = {d["reason"]: d["rows"] for d in report["dropped"]}
+    assert reasons["loss is among the 1 highest"] == [1]
+    assert len(reasons["budget_flop is not within 1e+15 and 3e+19"]) == 2
+
+
+def test_parameters_may_be_pinned_and_starts_given(fit_json, points):
+    report = fit_json(
+        points, "--form", "saturating", "--bootstrap", 0, "--pin", "E=2", "--start", "alpha=0.3"
+    )
+    assert report["pinned"] == {"E": 2.0}
+    assert report["params"]["E"]["value"] == 2.0
+    assert report["starts"] == {"tried": 1, "reached_best": 1}
+
+
+def test_the_text_names_the_law_its_intervals_and_its_warnings(points, capsys):
+    args = ["fit", str(points), "--form", "saturating", "--bootstrap", "100", "--keep",
+            "budget_flop=1e15:1e18"]  # fmt: skip
+    assert main(args) == 0
+    text = capsys.readouterr().out
+    assert "L(C) = E + A C^-alpha" in text
+    assert "too few to judge" in text
+
+
+@published
+def test_the_published_chinchilla_fit_comes_from_the_command_line(fit_json):
+    report = fit_json(
+        PUBLISHED / "chinchilla_points.csv", "--form", "parametric", "--flop", "train_flop",
+        "--drop-highest-loss", 5, "--bootstrap", 0,
+    )  # fmt: skip
+    assert report["objective"] <= 1.01830e-3
+    assert report["n_points"] == 240
+    assert report["params"]["alpha"]["value"] == pytest.approx(0.3473, abs=1e-3)
+
+
+@published
+def test_the_published_llama_3_law_comes_from_the_command_line(fit_json):
+    report = fit_json(PUBLISHED / "llama3_isoflop_points.csv", "--form", "isoflop")
+    assert report["params"]["exponent"]["value"] == pytest.approx(0.537, abs=0.002)
+    assert report["params"]["coefficient"]["value"] == pytest.approx(0.299, rel=0.01)
+
+
+@published
+def test_the_published_refinedweb_exponents_come_from_the_command_line(fit_json):
+    report = fit_json(
+        PUBLISHED / "refinedweb_optima.csv", "--form", "power", "--x", "budget_flop", "--y",
+        "params_opt", "--sigma", "params_opt_std", "--group", "config", "--bootstrap", 0,
+    )  # fmt: skip
+    found = [group["params"]["exponent"]["value"] for group in report["groups"].values()]
+    assert found == pytest.approx([0.83530, 0.70647, 0.60204, 0.57149, 0.49690], abs=1e-4)
+
+
+GOOD = {"budget_flop": [1e12, 1e13, 1e14] * 4, "params": [1e4, 1e5, 1e6, 1e7] * 3}
+
+
+@pytest.mark.parametrize(
+    ("changes", "args", "expected"),
+    [
+        ({"loss": None}, (), "no column 'loss'"),
+        ({"params": ["big"] * 12}, (), "row 1 holds 'big'"),
+        ({"budget_flop": [0.0] * 12}, (), "positive finite numbers"),
+        ({"budget_flop": [-1e12] * 12}, (), "positive finite numbers"),
+        ({"budget_flop": [1e12] * 12}, (), "needs at least 3 budgets and has 1"),
+        ({"loss": [float("inf")] * 12}, (), "no row of the table is left"),
+        ({"loss": [float("nan")] * 12}, (), "no row of the table is left"),
+        ({}, ("--keep", "params=5:1"), "low end is above"),
+        ({}, ("--keep", "params"), "COL=LOW:HIGH"),
+        ({}, ("--keep", "parms=1:2"), "did you mean params"),
+        ({}, ("--bootstrap", "-1"), "whole number"),
+        ({}, ("--starts", "many"), "whole number"),
+        ({}, ("--drop-highest-loss", "99"), "cannot drop"),
+        ({}, ("--group", "method"), "no column 'method'"),
+        ({}, ("--pin", "E"), "NAME=VALUE"),
+        ({}, ("--objective", "huber-log"), "lsq"),
+        ({}, ("--x", "paramz"), "did you mean params"),
+    ],
+)
+def test_a_mistake_is_one_sentence(changes, args, expected, sentence, tmp_path):
+    columns = {**GOOD, "loss": np.linspace(4, 3, 12), **changes}
+    table = pd.DataFrame({name: values for name, values in columns.items() if values is not None})
+    path = write(tmp_path / "t.csv", table)
+    assert expected in sentence(path, "--form", "isoflop", *args)
+
+
+def test_too_few_rows_say_how_many_are_needed(sentence, tmp_path):
+    path = write(tmp_path / "t.csv", pd.DataFrame({"budget_flop": [1e12, 1e13], "loss": [4, 3]}))
+    said = sentence(path, "--form", "saturating")
+    assert "needs at least 5 runs; there are 2" in said
+
+
+def test_a_missing_table_is_one_sentence(sentence, tmp_path):
+    assert "no run table" in sentence(tmp_path / "nowhere.csv", "--form", "power")
+
+
+def test_a_file_that_is_no_table_is_one_sentence(sentence, tmp_path):
+    path = tmp_path / "t.csv"
+    path.write_bytes(b"\xff\xfe\x00\x01 not a table")
+    sentence(path, "--form", "power")
+
+
+def test_repeated_rows_count_once(fit_json, points):
+    plain = fit_json(points, "--form", "saturating", "--bootstrap", 0)
+    table = pd.read_csv(points)
+    write(points, pd.concat([table, table, table]))
+    tripled = fit_json(points, "--form", "saturating", "--bootstrap", 0)
+    assert tripled["n_points"] == plain["n_points"]
+    assert tripled["params"] == plain["params"]
+    assert tripled["dropped"][0]["count"] == 24
+
+
+@pytest.mark.slow
+def test_a_very_large_table_gets_a_right_answer_with_intervals(fit_json, tmp_path):
+    rng = np.random.default_rng(0)
+    budgets = np.exp(rng.uniform(np.log(1e15), np.log(1e20), 200_000))
+    loss = FORMS["saturating"].value([2.0, 500.0, 0.15], budgets)
+    loss *= np.exp(0.01 * rng.normal(size=len(budgets)))
+    path = write(tmp_path / "t.csv", pd.DataFrame({"budget_flop": budgets, "loss": loss}))
+    report = fit_json(path, "--form", "saturating")
+    assert report["n_points"] == 200_000
+    assert report["bootstrap"]["scheme"] == "sandwich"
+    for name, truth in (("E", 2.0), ("A", 500.0), ("alpha", 0.15)):
+        estimate = report["params"][name]
+        assert estimate["value"] == pytest.approx(truth, rel=0.01)
+        assert estimate["low"] < estimate["value"] < estimate["high"]
