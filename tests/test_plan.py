@@ -91,7 +91,7 @@ def test_text_that_is_not_utf8_is_refused(tmp_path):
         ("{decoder: small-8k, budget_flop: 1e9}", "did you mean small-"),
         ("{method: lora, lora_rank: 17, budget_flop: 1e9}", "over the width 16"),
         ("{method: freeze, trained_blocks: 3, budget_flop: 1e9}", "only 2 blocks"),
-        ("{budget_flop: 1e6}", "under one step of 32 pairs"),
+        ("{budget_flop: 1e6, batch_pairs: 64}", "under one step of 64 pairs"),
     ],
 )
 def test_an_impossible_run_is_refused_before_any_starts(tmp_path, entry, words):

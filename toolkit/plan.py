@@ -172,12 +172,13 @@ def expand(base: Any, grid: Any) -> tuple[RunConfig, ...]:
 
 
 def _choices(key: Any, value: Any) -> list[Any]:
-    if key == "lora_targets" and isinstance(value, list):
-        return value if all(isinstance(v, list) or v is None for v in value) else [value]
+    """The values that a field takes in turn."""
     if not isinstance(value, list):
         return [value]
     if not value:
         raise ToolkitError(f"{reprlib.repr(key)} has an empty list: no run would come of it")
+    if key == "lora_targets" and all(isinstance(name, str) for name in value):
+        return [value]
     return value
 
 
