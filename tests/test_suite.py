@@ -35,11 +35,11 @@ def test_pythia_has_its_published_parameters(name):
     assert suite.find(f"EleutherAI/pythia-{name}") == decoder
 
 
-def test_the_small_suite_spans_6_thousand_to_3_million_in_even_steps():
+def test_the_small_suite_spans_3_thousand_to_3_million_in_even_steps():
     params = [decoder.params for decoder in suite.SMALL.values()]
     assert params[0] < 7_000 and 2_500_000 < params[-1] < 3_500_000
     steps = [large / small for small, large in pairwise(params)]
-    assert all(2 < step < 3 for step in steps)
+    assert all(1.9 < step < 3 for step in steps)
 
 
 @pytest.mark.parametrize("decoder", suite.SMALL.values(), ids=suite.SMALL)
