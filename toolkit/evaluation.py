@@ -12,7 +12,7 @@ from toolkit.errors import ToolkitError
 from toolkit.tokens import Ragged, TokenisedPairs
 
 if TYPE_CHECKING:
-    from torch import nn
+    from transformers import PreTrainedModel
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,7 @@ def held_out_set(pairs: TokenisedPairs, candidates: int) -> HeldOut:
 
 @torch.no_grad()
 def evaluate(
-    model: nn.Module,
+    model: PreTrainedModel,
     held_out: HeldOut,
     *,
     temperature: float,

@@ -33,7 +33,11 @@ def export(model: PreTrainedModel, config: RunConfig, folder: Path) -> Path:
         raise ToolkitError(f"export folder {folder} is not empty; name another one")
     try:
         from sentence_transformers import SentenceTransformer
-        from sentence_transformers.sentence_transformer.modules import Normalize, Pooling, Transformer
+        from sentence_transformers.sentence_transformer.modules import (
+            Normalize,
+            Pooling,
+            Transformer,
+        )
     except ImportError as error:
         raise ToolkitError("export needs `pip install decoders-to-encoders[export]`") from error
     tokenizer = suite.load_tokenizer(suite.find(config.decoder))

@@ -25,6 +25,7 @@ from toolkit.tokens import TokenisedPairs, tokenise
 
 if TYPE_CHECKING:
     from torch import nn
+    from transformers import PreTrainedModel
 
 # Evaluations on the way may cost so much of the budget; they are not part of it.
 _EVALUATION_SHARE = 0.05
@@ -114,11 +115,12 @@ def step_cost(
     return flops.step_flops(shape, method, queries, positives, execution)
 
 
-def load_encoder(run: Run) -> nn.Module:
+def load_encoder(run: Run) -> PreTrainedModel:
     """The decoder's weights with the method applied: ready to be trained, on the run's device."""
     torch.manual_seed(run.config.seed)
     model = suite.load(run.decoder)
-    return methods.apply(model, run.method, run.config.seed).to(device())
+    methods.apply(model, run.method, run.config.seed)
+    return model.to(device())  # type: ignore[arg-type]  # transformers mistypes it
 
 
 def make_optimizer(model: nn.Module, *, lr: float, weight_decay: float) -> torch.optim.Optimizer:
@@ -158,7 +160,7 @@ def train_encoder(
     *,
     progress: Callable[[Progress], None] = lambda point: None,
     checkpoint_seconds: float = _CHECKPOINT_SECONDS,
-) -> tuple[RunRecord, nn.Module]:
+) -> tuple[RunRecord, PreTrainedModel]:
     """`train`, with the trained encoder beside the record."""
     run = prepare(config)
     model = load_encoder(run)
@@ -181,7 +183,7 @@ def train_encoder(
 
 def _train_steps(
     run: Run,
-    model: nn.Module,
+    model: PreTrainedModel,
     optimizer: torch.optim.Optimizer,
     folder: Path | None,
     progress: Callable[[Progress], None],
@@ -230,7 +232,7 @@ def _train_steps(
     return schedule.steps, seconds, loss
 
 
-def _measure(run: Run, model: nn.Module) -> Evaluation:
+def _measure(run: Run, model: PreTrainedModel) -> Evaluation:
     config = run.config
     return evaluate(model, run.held_out, temperature=config.temperature, pooling=config.pooling)
 
