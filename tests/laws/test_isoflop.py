@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from toolkit.errors import ToolkitError
-from toolkit.laws import as_json, crossovers, fit_isoflop
+from toolkit.laws import as_json, crossovers, fit_isoflop, parabola
 
 PUBLISHED = Path(__file__).parents[2].parent / "shared" / "laws"
 SIZES = np.geomspace(1e4, 1e6, 7)
@@ -112,6 +112,15 @@ def test_intervals_hold_the_estimate_and_shrink_with_the_noise(scheme):
         assert exponent.low < exponent.value < exponent.high
         widths.append(exponent.high - exponent.low)
     assert widths[1] == pytest.approx(widths[0] / 10, rel=0.2)
+
+
+def test_very_many_runs_get_the_interval_that_resampling_tends_to(monkeypatch):
+    table = runs(BUDGETS, noise=0.02, seeds=8)
+    drawn = fit_isoflop(table, resamples=800).params_law.exponent
+    monkeypatch.setattr(parabola, "LARGE", 1)
+    limit = fit_isoflop(table, resamples=800).params_law.exponent
+    assert limit.value == drawn.value
+    assert limit.high - limit.low == pytest.approx(drawn.high - drawn.low, rel=0.15)
 
 
 def test_resamples_come_with_the_fit_for_those_who_need_other_intervals():

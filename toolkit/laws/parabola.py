@@ -12,7 +12,8 @@ from toolkit.laws.optimiser import Array, Rows
 
 SIZES = 3  # Distinct sizes that a parabola needs.
 SCHEMES = ("residuals", "runs")
-PRIOR = 4
+PRIOR = 4  # Runs that the noise of all budgets counts for beside a budget's own.
+LARGE = 20_000_000  # Runs times resamples beyond which noise is drawn from its limit.
 
 
 @dataclass(frozen=True)
@@ -158,6 +159,11 @@ def redraw(
     for b, p in enumerate(parabolas):
         at_best = p.at == p.best
         if scheme == "runs":
+            if len(p.y) * resamples > LARGE:
+                raise ToolkitError(
+                    f"{len(p.y)} runs at one budget are too many to draw {resamples} times: use "
+                    "the scheme residuals, or fewer resamples"
+                )
             picks = rng.multinomial(len(p.y), np.full(len(p.y), 1 / len(p.y)), resamples)
             weight = picks.astype(float)
             if p.curved:
@@ -168,17 +174,33 @@ def redraw(
         else:
             if not pool.size:
                 continue
-            noise = noises[b] * rng.choice(pool, (resamples, len(p.y)))
+            noise = noises[b] * _noise(p, pool, resamples, rng)
             if p.curved:
-                design = _powers(p.z)
-                shift = noise @ np.linalg.pinv(design).T
-                coefficients[:, b] = np.array(p.coefficients) + shift
-            level = p.y[at_best].mean() + noise[:, at_best].mean(axis=1)
+                coefficients[:, b] = np.array(p.coefficients) + noise[:, 1:]
+            level = p.y[at_best].mean() + noise[:, 0]
         best[:, b] = np.exp(level) if p.log_loss else level
         log_size, loss[:, b] = p.vertex(coefficients[:, b])
         with np.errstate(over="ignore"):
             size[:, b], other[:, b] = np.exp(log_size), np.exp(p.log_other(log_size))
     return Redraws(coefficients, size, other, loss, best)
+
+
+def _noise(p: Parabola, pool: Array, resamples: int, rng: np.random.Generator) -> Array:
+    """(R, 4) what noise does to the mean loss at the best size and to the three coefficients.
+
+    Both are sums over runs, so for very many runs they are drawn from the normal distribution
+    that such sums tend to.
+    """
+    at_best = p.at == p.best
+    sums = np.zeros((4, len(p.y)))
+    sums[0] = at_best / at_best.sum()
+    if p.curved:
+        sums[1:] = np.linalg.pinv(_powers(p.z))
+    if len(p.y) * resamples > LARGE:
+        values, vectors = np.linalg.eigh(sums @ sums.T)
+        root = vectors * np.sqrt(np.maximum(values, 0))
+        return rng.standard_normal((resamples, 4)) @ root.T
+    return rng.choice(pool, (resamples, len(p.y))) @ sums.T
 
 
 def _powers(z: Array) -> Array:
