@@ -188,13 +188,17 @@ class ContrastiveStep:
             hidden = self.body.trunk(start, layout, checkpointing=self.checkpointing and keep_graph)
             return pool(hidden, layout, self.pooling)
 
+    def criterion(self, queries: Tensor, positives: Tensor, temperature: float) -> Tensor:
+        """The loss of all embeddings; `toolkit.distributed` adds those of other processes."""
+        return info_nce(queries, positives, temperature)
+
     def _loss(self, pooled: list[Tensor], execution: Execution) -> tuple[float, list[Tensor]]:
         """The loss, and its gradient by each chunk's embeddings."""
         joined = torch.cat([part.detach() for part in pooled]).requires_grad_()
         places = np.empty_like(execution.order)
         places[execution.order] = np.arange(len(places))
         queries, positives = joined[torch.from_numpy(places).to(joined.device)].chunk(2)
-        loss = info_nce(queries, positives, self.temperature)
+        loss = self.criterion(queries, positives, self.temperature)
         (gradient,) = torch.autograd.grad(loss, joined)
         return loss.item(), list(gradient.split([len(part) for part in pooled]))
 

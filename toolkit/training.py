@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from toolkit import __version__, checkpoints, defaults, flops, methods, suite
+from toolkit import __version__, checkpoints, defaults, distributed, flops, methods, suite
 from toolkit.contrast import ContrastiveStep
 from toolkit.evaluation import Evaluation, HeldOut, evaluate, held_out_set
 from toolkit.packing import plan_step
@@ -175,7 +175,7 @@ def train_encoder(
     if final is not None and not math.isfinite(final.loss):
         final, diverged = None, True
     record = _record(run, steps_done, seconds, final)
-    if folder is not None:
+    if folder is not None and distributed.rank() == 0:
         write_atomically(folder / "record.json", record.to_json())
         checkpoints.remove(folder)
     return record, model
@@ -196,7 +196,8 @@ def _train_steps(
     """
     config, schedule = run.config, run.schedule
     spent = schedule.spent[:, ("paper", "model", "hardware").index(config.flop_convention)]
-    contrastive_step = ContrastiveStep(
+    kind = distributed.SharedStep if distributed.size() > 1 else ContrastiveStep
+    contrastive_step = kind(
         model,
         temperature=config.temperature,
         pooling=config.pooling,
@@ -213,7 +214,7 @@ def _train_steps(
         started = time.perf_counter()
         for group in optimizer.param_groups:
             group["lr"] = run.lr * warmup_cosine(step, schedule.steps, warmup=config.warmup)
-        order = schedule.batch(step)
+        order = distributed.share(schedule.batch(step))
         loss = contrastive_step(run.train.queries.take(order), run.train.positives.take(order)).loss
         if not math.isfinite(loss):
             return step + 1, seconds + time.perf_counter() - started, loss
@@ -225,7 +226,8 @@ def _train_steps(
         if done % drawn == 0 or held_out is not None or done == schedule.steps:
             run.curve.append((done, float(spent[step]), loss, held_out))
         progress(Progress(done, schedule.steps, float(spent[step]), loss, held_out))
-        if folder is not None and time.monotonic() - saved > checkpoint_seconds:
+        due = time.monotonic() - saved > checkpoint_seconds
+        if folder is not None and due and distributed.rank() == 0:
             state = checkpoints.State(config.to_dict(), done, seconds, run.curve)
             checkpoints.save(folder, state, model, optimizer)
             saved = time.monotonic()
@@ -271,7 +273,7 @@ def _record(run: Run, steps: int, seconds: float, final: Evaluation | None) -> R
         trained_blocks=run.method.trained_blocks,
         lora_rank=run.method.lora_rank,
         seconds=seconds,
-        hardware=hardware_name(),
+        hardware=hardware_name() + (f", {distributed.size()} processes" * (distributed.size() > 1)),
         code_version=__version__,
         curve=tuple(run.curve),
     )

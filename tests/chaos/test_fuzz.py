@@ -193,6 +193,6 @@ def test_hundreds_of_damaged_inputs_are_accepted_rightly_or_refused_clearly(tmp_
 @pytest.mark.slow
 def test_ten_thousand_damaged_inputs_are_accepted_rightly_or_refused_clearly(tmp_path):
     INPUTS.clear()
-    fuzz(tmp_path, 2500)
+    fuzz(tmp_path, 1500)
     print(f"\n{INPUTS.total():,} damaged inputs: {dict(INPUTS)}")
     assert INPUTS.total() >= 10_000

@@ -1,0 +1,98 @@
+"""One run on several GPUs: each process takes its share of every batch; the gradients stay exact.
+
+Started by torchrun, or by `accelerate launch`, which set the same variables::
+
+    torchrun --nproc-per-node 4 -m toolkit train runs/big/runs/<run>
+
+In-batch negatives are those of the whole batch. Each process embeds its own texts, gathers all
+embeddings, and computes the loss over all of them; the gradient of that loss by its own
+embeddings is exact, since the others' embeddings do not depend on its texts; so the parameters'
+gradient is the plain sum over processes (not their mean). Cached gradients and kept graphs work
+as on one device, because only embeddings cross over.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+import torch.distributed as dist
+from torch import Tensor
+
+from toolkit.contrast import ContrastiveStep, StepResult, info_nce
+from toolkit.errors import ToolkitError
+from toolkit.tokens import Ragged
+
+
+@contextlib.contextmanager
+def joined() -> Iterator[None]:
+    """Join the other processes of the run, if torchrun or accelerate started any."""
+    if int(os.environ.get("WORLD_SIZE", "1")) == 1:
+        yield
+        return
+    if torch.cuda.is_available():
+        torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
+    dist.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
+    try:
+        yield
+    finally:
+        dist.destroy_process_group()
+
+
+def rank() -> int:
+    """This process's number; 0 alone writes records and checkpoints."""
+    return dist.get_rank() if dist.is_initialized() else 0
+
+
+def size() -> int:
+    """How many processes share the run."""
+    return dist.get_world_size() if dist.is_initialized() else 1
+
+
+def share(batch: np.ndarray) -> np.ndarray:
+    """This process's pairs of a batch: every `size()`-th, so that lengths even out.
+
+    Raises:
+        ToolkitError: The batch does not divide evenly.
+    """
+    if len(batch) % size():
+        raise ToolkitError(
+            f"batch_pairs {len(batch)} is not a multiple of the {size()} processes of this run"
+        )
+    return batch[rank() :: size()]
+
+
+class SharedStep(ContrastiveStep):
+    """`ContrastiveStep` on this process's share of a batch, with all processes' candidates.
+
+    The loss and every `.grad` come out the same on each process.
+    """
+
+    def __call__(self, queries: Ragged, positives: Ragged) -> StepResult:
+        # Where memory runs out the share is done again, by this process alone: what the others
+        # sent is kept, and they are not asked twice.
+        self._gathered: list[Tensor] | None = None
+        result = super().__call__(queries, positives)
+        _sum([p.grad for p in self.trained if p.grad is not None])
+        return result
+
+    def criterion(self, queries: Tensor, positives: Tensor, temperature: float) -> Tensor:
+        own = torch.stack((queries, positives))
+        if self._gathered is None:
+            self._gathered = [torch.empty_like(own) for _ in range(size())]
+            dist.all_gather(self._gathered, own.detach().contiguous())
+        parts = list(self._gathered)
+        parts[rank()] = own
+        everything = torch.cat(parts, dim=1)
+        return info_nce(everything[0], everything[1], temperature)
+
+
+def _sum(gradients: list[Tensor]) -> None:
+    """Sum each gradient over all processes, in place, in one message."""
+    flat = torch.cat([gradient.reshape(-1) for gradient in gradients])
+    dist.all_reduce(flat)
+    for gradient, part in zip(gradients, flat.split([g.numel() for g in gradients]), strict=True):
+        gradient.copy_(part.view_as(gradient))
