@@ -221,10 +221,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--repeats", type=int, default=300)
     parser.add_argument("--only", default="", help="scenarios whose name contains this")
+    parser.add_argument("--without", default="", help="and does not contain this")
     args = parser.parse_args()
     print("| table | noise | coverage of 95 % intervals |\n|---|---|---|")
     for scenario in SCENARIOS:
-        if args.only in scenario.name:
+        if args.only in scenario.name and not (args.without and args.without in scenario.name):
             found = simulate(scenario, args.repeats)
             cells = ", ".join(f"{name} {100 * share:.1f}" for name, (share, _) in found.items())
             print(f"| {scenario.name} | {scenario.noise} | {cells} |", flush=True)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from toolkit.errors import ToolkitError
-from toolkit.laws import FORMS, crossover, fit_joint, fit_power_law
+from toolkit.laws import FORMS, better_at, crossover, fit_joint, fit_power_law
 from toolkit.laws.budget_law import loss_law
 from toolkit.laws.fitting import fit
 
@@ -167,3 +167,21 @@ def test_a_fitted_saturating_law_predicts_as_the_fit_does():
     assert (other.value, other.low, other.high) == pytest.approx(
         (direct.value, direct.low, direct.high)
     )
+
+
+def test_a_method_that_is_clearly_better_at_a_budget_is_called_so():
+    one, two = law(FLAT, spread(FLAT, 0.003, 0)), law(STEEP, spread(STEEP, 0.003, 1))
+    above, below = (better_at("full", "lora", one, two, budget) for budget in (5e13, 2e11))
+    assert (above.better, below.better) == ("lora", "full")
+    assert above.settled and below.settled
+    truth = 4.0 * (50**-0.05 - 50**-0.10)
+    assert above.gap.low < truth < above.gap.high
+    assert above.support > 0.99
+
+
+def test_a_difference_within_the_noise_is_not_settled():
+    one, two = law(FLAT, spread(FLAT, 0.01, 0)), law(1.001 * FLAT, spread(1.001 * FLAT, 0.01, 1))
+    found = better_at("full", "bias", one, two, 1e12)
+    assert not found.settled
+    assert found.gap.low < 0 < found.gap.high
+    assert "does not settle" in found.statement

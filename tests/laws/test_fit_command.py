@@ -163,6 +163,23 @@ def test_the_fine_tuning_law_reads_x_and_y(fit_json, tmp_path):
     assert set(report["derived"]) == {"D_l", "B"}
 
 
+def test_budgets_asked_about_are_answered_with_intervals(fit_json, sweep):
+    report = fit_json(
+        sweep, "--form", "isoflop", "--group", "method", "--bootstrap", 100, "--at", "1e13",
+        "--at", "1e15",
+    )  # fmt: skip
+    near, far = report["groups"]["lora"]["at"]
+    assert near["params"]["low"] < near["params"]["value"] < near["params"]["high"]
+    assert (near["extrapolated"], far["extrapolated"]) == (False, True)
+    assert [v["better"] for v in report["better_at"]] == ["lora", "lora"]
+
+
+def test_least_squares_fits_carry_profile_intervals_too(fit_json, points):
+    report = fit_json(points, "--form", "saturating", "--bootstrap", 50)
+    assert set(report["profile"]) == {"E", "A", "alpha"}
+    assert report["profile"]["E"]["low"] < report["params"]["E"]["value"]
+
+
 def test_rows_left_out_are_listed_with_their_reasons(fit_json, points):
     report = fit_json(
         points, "--form", "saturating", "--bootstrap", 0, "--keep", "budget_flop=1e15:3e19",
@@ -242,6 +259,7 @@ GOOD = {"budget_flop": [1e12, 1e13, 1e14] * 4, "params": [1e4, 1e5, 1e6, 1e7] * 
         ({}, ("--pin", "E"), "NAME=VALUE"),
         ({}, ("--objective", "huber-log"), "lsq"),
         ({}, ("--x", "paramz"), "did you mean params"),
+        ({}, ("--at", "0"), "positive number"),
     ],
 )
 def test_a_mistake_is_one_sentence(changes, args, expected, sentence, tmp_path):

@@ -62,6 +62,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="also say how well each form predicts budgets that it was not fitted to",
     )
+    parser.add_argument(
+        "--at",
+        action="append",
+        default=[],
+        metavar="FLOP",
+        help="what the law says of a budget (or of another input); may be given again",
+    )
     parser.add_argument("--seed", metavar="N", default="0", help="of starts and resamples")
     parser.add_argument("--json", action="store_true", help="print JSON, at full precision")
 
@@ -96,9 +103,8 @@ def run(args: argparse.Namespace) -> int:
     for label, reason in report["failed"].items():
         print(f"{args.group} {label}\n  no law: {reason}\n")
     joint = report["joint"]
-    for line in [c["statement"] for c in report["crossovers"]] + [joint and joint["statement"]]:
-        if line:
-            print(line)
+    for verdict in (*report["crossovers"], *report["better_at"], *([joint] if joint else [])):
+        print(verdict["statement"])
     return 0
 
 
@@ -106,11 +112,13 @@ def _alone(
     table: pd.DataFrame, args: argparse.Namespace, columns: Columns, options: Options
 ) -> dict[str, Any]:
     """The whole table as one."""
-    from toolkit.laws.report import describe, rollout
+    from toolkit.laws.report import describe, predictions, rollout
     from toolkit.laws.tabular import fit_table
 
     fitted = fit_table(table, args.form, columns, options)
     report = describe(fitted)
+    if args.at:
+        report["at"] = predictions(fitted.fit, _budgets(args))
     if args.held_out:
         report["held_out"] = rollout(table, columns, options)
     methods = table["method"].nunique() if "method" in table.columns else 1
@@ -126,7 +134,7 @@ def _grouped(
 ) -> dict[str, Any]:
     """A law for each group, and the groups compared; a group without a law says why."""
     from toolkit.errors import ToolkitError
-    from toolkit.laws.report import compare, describe, rollout
+    from toolkit.laws.report import compare, describe, predictions, rollout
     from toolkit.laws.tabular import fit_table, groups
 
     fits, failures = {}, {}
@@ -140,6 +148,9 @@ def _grouped(
         reasons = "; ".join(f"{args.group} {label}: {why}" for label, why in failures.items())
         raise ToolkitError(reasons)
     reports = {label: describe(fitted) for label, fitted in fits.items()}
+    if args.at:
+        for label, report in reports.items():
+            report["at"] = predictions(fits[label].fit, _budgets(args))
     if args.held_out:
         for label, report in reports.items():
             report["held_out"] = rollout(parts[label], columns, options)
@@ -148,7 +159,7 @@ def _grouped(
         "group": args.group,
         "groups": reports,
         "failed": failures,
-        **compare(fits),
+        **compare(fits, _budgets(args)),
     }
 
 
@@ -174,6 +185,15 @@ def _options(args: argparse.Namespace) -> Options:
         drop_highest_loss=_whole("--drop-highest-loss", args.drop_highest_loss),
         seed=_whole("--seed", args.seed),
     )
+
+
+def _budgets(args: argparse.Namespace) -> list[float]:
+    from toolkit.errors import ToolkitError
+
+    budgets = [_number("--at", text) for text in args.at]
+    if not all(budget > 0 and math.isfinite(budget) for budget in budgets):
+        raise ToolkitError("--at takes a positive number")
+    return budgets
 
 
 def _whole(flag: str, text: str) -> int:
@@ -237,19 +257,19 @@ def _text(report: dict[str, Any]) -> str:
         "starts",
     ]
     for name, estimate in {**report["params"], **report["derived"]}.items():
-        if estimate["value"] is None:
-            lines.append(f"  {name:18} –")
-            continue
-        line = f"  {name:18} {estimate['value']:<12.6g}"
-        if estimate["low"] is not None and estimate["high"] is not None:
-            line += f" {estimate['low']:.4g} to {estimate['high']:.4g}"
-        lines.append(line.rstrip())
+        lines.append(f"  {name:18} {_interval(estimate)}")
     for minimum in report.get("minima", ()):
         size = minimum[report["x"]]["value"]
         best = minimum[f"best_{report['x']}"]
         where = f"{size:.4g}" if size is not None else f"none; best size tried {best:.4g}"
         note = f" ({minimum['reason']})" if minimum["reason"] else ""
         lines.append(f"  minimum at {minimum['budget_flop']:.3g} FLOP: {where}{note}")
+    for said in report.get("at", ()):
+        parts = [
+            f"{n} {_interval(said[n])}" for n in ("params", "tokens", "loss", "value") if n in said
+        ]
+        note = " (extrapolated)" if said["extrapolated"] else ""
+        lines.append(f"  at {said['at']:.3g}: {', '.join(parts)}{note}")
     for rival in report["rivals"]:
         params = ", ".join(f"{n} {v:.4g}" for n, v in rival["params"].items())
         lines.append(f"  rival optimum: objective {rival['objective']:.6g} at {params}")
@@ -257,3 +277,13 @@ def _text(report: dict[str, Any]) -> str:
         lines.append(f"  {report['held_out']['statement']}")
     lines += [f"  ! {warning}" for warning in report["warnings"]]
     return "\n".join(lines)
+
+
+def _interval(estimate: dict[str, float | None]) -> str:
+    """A value and its interval; an end that is open or unknown is shown as one."""
+    if estimate["value"] is None:
+        return "unknown"
+    shown = f"{estimate['value']:.6g}"
+    if estimate["low"] is not None and estimate["high"] is not None:
+        return f"{shown} ({estimate['low']:.4g} to {estimate['high']:.4g})"
+    return shown

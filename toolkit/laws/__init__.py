@@ -2,7 +2,14 @@
 
 from toolkit.laws.allocation import Allocation, allocate
 from toolkit.laws.budget_law import PowerLaw, fit_power_law
-from toolkit.laws.comparison import Crossover, compare_laws, crossover, crossovers
+from toolkit.laws.comparison import (
+    Crossover,
+    Verdict,
+    better_at,
+    compare_laws,
+    crossover,
+    crossovers,
+)
 from toolkit.laws.estimate import Estimate, as_json
 from toolkit.laws.fitting import Fit, Rival, fit
 from toolkit.laws.forms import FORMS, Form
@@ -35,8 +42,10 @@ __all__ = [
     "Rival",
     "Rollout",
     "TableFit",
+    "Verdict",
     "allocate",
     "as_json",
+    "better_at",
     "compare_laws",
     "crossover",
     "crossovers",

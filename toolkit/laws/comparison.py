@@ -60,6 +60,52 @@ def compare_laws(laws: Mapping[str, PowerLaw]) -> tuple[Crossover, ...]:
     return tuple(crossover(a, b, laws[a], laws[b]) for a, b in combinations(laws, 2))
 
 
+@dataclass(frozen=True)
+class Verdict:
+    """Which of two methods is better at one budget.
+
+    Attributes:
+        budget_flop: In FLOP.
+        better, worse: The methods, by the laws themselves.
+        gap: Loss of the worse less that of the better (nats), with its interval.
+        support: The share of resamples that agree.
+        settled: Whether the interval excludes zero.
+        statement: In a sentence.
+    """
+
+    budget_flop: float
+    better: str
+    worse: str
+    gap: Estimate
+    support: float
+    settled: bool
+    statement: str
+
+
+def better_at(first: str, second: str, one: PowerLaw, two: PowerLaw, budget_flop: float) -> Verdict:
+    """Is one method really better at this budget? By two loss laws and their resamples.
+
+    Raises:
+        ToolkitError: A method has no law, or the budget is not a positive number.
+    """
+    a, b = one.predict(budget_flop), two.predict(budget_flop)
+    swap = b.value < a.value
+    better, worse = (second, first) if swap else (first, second)
+    count = min(len(one.draws), len(two.draws))
+    gaps = two.predict_draws(budget_flop)[:count] - one.predict_draws(budget_flop)[:count]
+    gaps = -gaps if swap else gaps
+    ends = interval(gaps, min(one.freedom, two.freedom))
+    known = gaps[~np.isnan(gaps)]
+    support = float((known > 0).mean()) if known.size else math.nan
+    gap = Estimate(abs(b.value - a.value), *ends, a.extrapolated or b.extrapolated)
+    settled = gap.low > 0
+    reach = f"by {gap.value:.3g} (95 % interval {gap.low:.3g} to {gap.high:.3g})"
+    doubt = "" if settled else ", which the data does not settle"
+    beyond = "; beyond the budgets tried" if gap.extrapolated else ""
+    statement = f"{better} is better than {worse} at {budget_flop:.2g} FLOP {reach}{doubt}{beyond}"
+    return Verdict(budget_flop, better, worse, gap, support, settled, statement)
+
+
 def crossover(first: str, second: str, one: PowerLaw, two: PowerLaw) -> Crossover:
     """Where two loss laws cross."""
     for name, law in ((first, one), (second, two)):

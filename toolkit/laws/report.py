@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from itertools import combinations
 from typing import Any
 
 import pandas as pd
 
 from toolkit.errors import ToolkitError
+from toolkit.laws.allocation import allocate
 from toolkit.laws.budget_law import PowerLaw, loss_law
-from toolkit.laws.comparison import Crossover, compare_laws
+from toolkit.laws.comparison import Crossover, better_at, compare_laws
 from toolkit.laws.estimate import Estimate, as_json
 from toolkit.laws.fitting import Fit
 from toolkit.laws.heldout import roll
 from toolkit.laws.isoflop import IsoFlopFit, Minimum
 from toolkit.laws.joint import JointFit, fit_joint
+from toolkit.laws.profile import profile
 from toolkit.laws.table import check
 from toolkit.laws.tabular import ISOFLOP, Columns, Options, TableFit, resolve
 
+PROFILED = 2000  # Runs up to which profiles are cheap.
 ISOFLOP_EQUATION = (
     "loss = c0 + c1 ln x + c2 (ln x)^2 at each budget; x_min(C) = coefficient * C^exponent"
 )
@@ -28,8 +32,9 @@ def describe(fitted: TableFit) -> dict[str, Any]:
 
     Keys: form, equation, objective (its value), objective_kind, status, n_points, dropped, params
     and derived {name: {value, low, high}}, starts {tried, reached_best}, rivals [{objective,
-    params, starts}], warnings; condition, resting, pinned, bootstrap, columns; for isoflop also x,
-    minima and laws. What is not a finite number is null.
+    params, starts}], warnings; condition, resting, pinned, profile (a second opinion on the
+    intervals), bootstrap, columns, flop_convention; for isoflop also x, minima and laws. What is
+    not a finite number is null.
     """
     body = _law(fitted.fit) if isinstance(fitted.fit, Fit) else _isoflop(fitted.fit)
     result: dict[str, Any] = as_json(
@@ -44,18 +49,47 @@ def describe(fitted: TableFit) -> dict[str, Any]:
     return result
 
 
-def compare(fits: Mapping[str, TableFit]) -> dict[str, Any]:
+def predictions(fit: Fit | IsoFlopFit, budgets: Sequence[float]) -> list[dict[str, Any]]:
+    """What a fit says of budgets in FLOP: params, tokens and loss at the optimum, or the law's
+    value for a form of one input, each {value, low, high}, and whether it is extrapolated."""
+    said: list[dict[str, Any]] = []
+    for budget in budgets:
+        if isinstance(fit, IsoFlopFit):
+            laws = {"params": fit.params_law, "tokens": fit.tokens_law, "loss": fit.loss_law}
+            found = {name: law.predict(budget) for name, law in laws.items() if law.usable}
+        elif len(fit.form.roles) == 1:
+            found = {"value": fit.predict([budget])[0]}
+        else:
+            best = allocate(fit, budget)
+            found = {"params": best.params, "tokens": best.tokens, "loss": best.loss}
+        ends = {name: _ends(estimate) for name, estimate in found.items()}
+        beyond = any(estimate.extrapolated for estimate in found.values())
+        said.append(as_json({"at": budget, **ends, "extrapolated": beyond}))
+    return said
+
+
+def compare(fits: Mapping[str, TableFit], budgets: Sequence[float] = ()) -> dict[str, Any]:
     """Groups of one table compared.
 
     Keys: crossovers, of every two groups' laws of the loss against the budget, where the form has
-    such laws; joint, the law with a shared asymptote and the test of the sharing, or null; and
-    joint_reason, why it is null.
+    such laws; better_at, which of every two is better at each of `budgets`; joint, the law with a
+    shared asymptote and the test of the sharing, or null; and joint_reason, why it is null.
     """
     laws = _loss_laws(fits)
-    crossings = [_crossover(c) for c in compare_laws(laws)] if laws else []
+    usable = {label: law for label, law in laws.items() if law.usable}
+    verdicts = [
+        better_at(a, b, usable[a], usable[b], c)
+        for c in budgets
+        for a, b in combinations(usable, 2)
+    ]
     joint, reason = _joint(fits)
     result: dict[str, Any] = as_json(
-        {"crossovers": crossings, "joint": joint, "joint_reason": reason}
+        {
+            "crossovers": [_crossover(c) for c in compare_laws(laws)],
+            "better_at": verdicts,
+            "joint": joint,
+            "joint_reason": reason,
+        }
     )
     return result
 
@@ -101,6 +135,7 @@ def _law(fit: Fit) -> dict[str, Any]:
         "condition": fit.condition,
         "resting": fit.resting,
         "pinned": fit.pinned,
+        "profile": _profiles(fit),
         "bootstrap": None
         if drawn is None
         else {
@@ -110,6 +145,15 @@ def _law(fit: Fit) -> dict[str, Any]:
             "strata": drawn.strata,
         },
     }
+
+
+def _profiles(fit: Fit) -> dict[str, dict[str, float]]:
+    """Profile-likelihood intervals beside the bootstrap's, where they are cheap and defined."""
+    if fit.kind.kind == "huber-log" or fit.n_points > PROFILED or fit.resamples is None:
+        return {}
+    free = [n for n, low, high in zip(fit.form.names, fit.low, fit.high, strict=True) if low < high]
+    estimates = {name: profile(fit, name).estimate for name in free}
+    return {name: {"low": e.low, "high": e.high} for name, e in estimates.items()}
 
 
 def _isoflop(fit: IsoFlopFit) -> dict[str, Any]:
