@@ -143,17 +143,19 @@ import sys, time
 from pathlib import Path
 from toolkit.kernels import KernelHost
 with KernelHost(warm={warm}) as host, host.kernel(Path({str(tmp_path / "log")!r})) as kernel:
-    print(kernel.process.pid, host.pid or kernel.process.pid, flush=True)
+    print(kernel.process.pid, host.pid or kernel.process.pid, host.folder, flush=True)
     time.sleep(600)
 """
     sweep = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True)
-    kernel, host = map(int, sweep.stdout.readline().split())
+    kernel, host, folder = sweep.stdout.readline().split()
+    kernel, host = int(kernel), int(host)
     assert alive(kernel) and alive(host)
     sweep.kill()
     sweep.wait()
     sweep.stdout.close()
     # Cold kernels look for their parent once a second.
     assert gone(kernel) and gone(host)
+    assert not warm or not Path(folder).exists()
 
 
 def test_closing_leaves_no_process_and_no_file(tmp_path):

@@ -1,10 +1,11 @@
-"""The process that forks warm kernels (see `toolkit.kernels`, which starts it and talks to it).
+"""The process that forks kernels (see `toolkit.kernels`, which starts it and talks to it).
 
-It imports what the kernels will need, then forks one kernel for each connection, and it has one
-thread only, because a fork copies no other. A request is one line of JSON (`argv`, `env`, `cwd`)
-with file descriptors beside it: the first becomes the kernel's standard output and error, the
-others stay open in it. The answer is a line with the process id and, when the kernel has ended,
-one with its exit code, negative for a signal.
+A warm host imports what the kernels will need, then forks one for each connection, and it has one
+thread only, because a fork copies no other. A cold host imports nothing, and its children start
+Python anew; they are as well looked after as warm ones. A request is one line of JSON (`command`,
+`env`, `cwd`) with file descriptors beside it: the first becomes the kernel's standard output and
+error, the others stay open in it. The answer is a line with the process id and, when the kernel
+has ended, one with its exit code, negative for a signal.
 """
 
 from __future__ import annotations
@@ -14,28 +15,31 @@ import gc
 import json
 import os
 import selectors
+import shutil
 import signal
 import socket
 import sys
 import traceback
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, NoReturn
 
 ALWAYS = ("ipykernel.kernelapp", "ipykernel.ipkernel", "IPython.core.debugger")
+LAUNCHER = "ipykernel_launcher"
+PARENT = "--IPKernelApp.parent_handle"  # Where the system cannot, ipykernel watches its parent.
 _MOST_DESCRIPTORS = 8
 
 
-def serve(address: str, preload: Sequence[str]) -> None:
+def serve(address: str, preload: Sequence[str] | None) -> None:
     """Fork a kernel for every connection to `address`, until standard input is closed.
 
     Args:
         address: Path of a socket to listen on.
-        preload: Modules to import first; `a:b` stands for `from a import b`.
+        preload: Modules to import first; `a:b` stands for `from a import b`. None: stay cold.
     """
     listener = socket.socket(socket.AF_UNIX)
     listener.bind(address)
     listener.listen(128)
-    for wanted in (*ALWAYS, *preload):
+    for wanted in () if preload is None else (*ALWAYS, *preload):
         module, _, name = wanted.partition(":")
         try:
             __import__(module, fromlist=[name])
@@ -43,14 +47,15 @@ def serve(address: str, preload: Sequence[str]) -> None:
             print(f"cannot preload {wanted}: {error}", file=sys.stderr, flush=True)
     gc.collect()
     gc.freeze()  # Kernels share these pages with the host as long as nobody touches them.
-    Host(listener).run()
+    Host(listener, warm=preload is not None).run()
 
 
 class Host:
     """An event loop over standard input, new connections, open ones and dying children."""
 
-    def __init__(self, listener: socket.socket) -> None:
+    def __init__(self, listener: socket.socket, *, warm: bool) -> None:
         self.listener = listener
+        self.warm = warm
         self.kernels: dict[int, socket.socket] = {}
         self.selector = selectors.DefaultSelector()
         self.wake_read, self.wake_write = socket.socketpair()
@@ -74,6 +79,7 @@ class Host:
         """The sweep has closed our standard input, or is gone."""
         for pid in self.kernels:
             _kill(pid)
+        shutil.rmtree(os.path.dirname(self.listener.getsockname()), ignore_errors=True)
         os._exit(0)
 
     def _accept(self, _: Any) -> None:
@@ -110,7 +116,8 @@ class Host:
         host = os.getpid()
         pid = os.fork()
         if pid == 0:
-            _in_child(host, self._close_all, request, descriptors)
+            self._close_all()
+            _in_child(host, request, descriptors, warm=self.warm)
         return pid
 
     def _reap(self, _: Any) -> None:
@@ -151,27 +158,26 @@ def _kill(pid: int) -> None:
 
 
 def _in_child(
-    host: int, close_all: Callable[[], None], request: dict[str, Any], descriptors: list[int]
-) -> None:
+    host: int, request: dict[str, Any], descriptors: list[int], *, warm: bool
+) -> NoReturn:
     """Turn this forked process into a kernel; never return to the host's loop."""
     code = 1
     try:
         os.setsid()
         _die_with(host)
-        close_all()
         null = os.open(os.devnull, os.O_RDONLY)
         for source, target in ((null, 0), (descriptors[0], 1), (descriptors[0], 2)):
             os.dup2(source, target)
         os.close(descriptors[0])
+        os.chdir(request["cwd"])
+        command = request["command"]
+        if not warm:
+            for descriptor in descriptors[1:]:
+                os.set_inheritable(descriptor, True)
+            os.execve(command[0], command, request["env"])
         os.environ.clear()
         os.environ.update(request["env"])
-        os.chdir(request["cwd"])
-        arguments = [*request["argv"], f"--IPKernelApp.parent_handle={host}"]
-        sys.argv = ["ipykernel_launcher", *arguments]
-
-        from ipykernel.kernelapp import IPKernelApp
-
-        IPKernelApp.launch_instance(argv=arguments)
+        _run_kernel([*command[command.index(LAUNCHER) + 1 :], f"{PARENT}={host}"])
         code = 0
     except SystemExit as stop:
         code = stop.code if isinstance(stop.code, int) else int(stop.code is not None)
@@ -187,6 +193,13 @@ def _in_child(
         os._exit(code)
 
 
+def _run_kernel(arguments: list[str]) -> None:
+    from ipykernel.kernelapp import IPKernelApp
+
+    sys.argv = [LAUNCHER, *arguments]
+    IPKernelApp.launch_instance(argv=arguments)
+
+
 def _die_with(parent: int) -> None:
     """Have the system kill this process when its parent dies (Linux; elsewhere ipykernel polls)."""
     import ctypes
@@ -198,4 +211,4 @@ def _die_with(parent: int) -> None:
 
 
 if __name__ == "__main__":
-    serve(sys.argv[1], sys.argv[2:])
+    serve(sys.argv[1], sys.argv[3:] if sys.argv[2] == "warm" else None)

@@ -1,4 +1,4 @@
-"""Kernels for notebooks: a warm host forks each one from a process with everything imported.
+"""Kernels for notebooks: each is forked from a warm host, a process with everything imported.
 
 Starting a kernel and importing torch, transformers, peft and pandas takes many seconds; a sweep
 would pay that for every notebook. A host process pays it once and then forks: each run still has
@@ -37,7 +37,10 @@ from toolkit.errors import ToolkitError
 
 START_SECONDS = 300.0  # The first kernel waits until the host has imported everything.
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
-INLINE_FIGURES = "module://matplotlib_inline.backend_inline"
+FOR_THE_HOST = {
+    "MPLBACKEND": "module://matplotlib_inline.backend_inline",  # Matplotlib reads it at import.
+    "PYTORCH_NVML_BASED_CUDA_CHECK": "1",  # A process that has woken CUDA up cannot fork.
+}
 
 
 class KernelManager(AsyncKernelManager):
@@ -50,7 +53,7 @@ class KernelManager(AsyncKernelManager):
 
     @property
     def process(self) -> Any:
-        """The kernel's process: a `subprocess.Popen`, or a `ForkedKernel`."""
+        """The kernel's process."""
         assert isinstance(self.provisioner, LocalProvisioner)
         return self.provisioner.process
 
@@ -76,6 +79,7 @@ class KernelHost:
         base = tempfile.gettempdir()
         short = base if len(base) < 50 else "/tmp"
         self.folder = Path(tempfile.mkdtemp(prefix="kernels-", dir=short))
+        self.address = self.folder / "host"
         self._host: subprocess.Popen[bytes] | None = None
         self._lock = threading.Lock()
         self._kernels: set[Any] = set()
@@ -89,8 +93,13 @@ class KernelHost:
 
     @property
     def pid(self) -> int | None:
-        """Process id of the host; None before the first warm kernel."""
+        """Process id of the host; None before the first kernel."""
         return self._host.pid if self._host else None
+
+    def alive(self) -> bool:
+        """Whether the host is there to be asked for a kernel."""
+        host = self._host
+        return host is not None and host.poll() is None
 
     @property
     def idle(self) -> bool:
@@ -120,10 +129,7 @@ class KernelHost:
         name = uuid.uuid4().hex[:8]
         manager = KernelManager(transport="ipc", connection_file=str(self.folder / f"{name}.json"))
         self.start()
-        if self.warm:
-            manager.provisioner = WarmProvisioner(
-                self.folder / "host", kernel_spec=manager.kernel_spec, parent=manager
-            )
+        manager.provisioner = HostProvisioner(self, kernel_spec=manager.kernel_spec, parent=manager)
         with open(log, "ab") as output:
             run_sync(manager.start_kernel)(
                 extra_arguments=["--HistoryManager.hist_file=:memory:"],
@@ -155,24 +161,20 @@ class KernelHost:
         return {**os.environ, **threads, "TOKENIZERS_PARALLELISM": "false", **(extra or {})}
 
     def start(self) -> None:
-        """Start the host process, or start it again if it died; cold kernels need none."""
+        """Start the host process, or start it again if it died."""
         with self._lock:
-            if (
-                not self.warm
-                or self.closed
-                or (self._host is not None and self._host.poll() is None)
-            ):
+            if self.closed or self.alive():
                 return
-            address = self.folder / "host"
-            address.unlink(missing_ok=True)
-            command = [sys.executable, "-m", "toolkit.kernel_host", str(address), *self.preload]
+            self.address.unlink(missing_ok=True)
+            how = ["warm", *self.preload] if self.warm else ["cold"]
+            command = [sys.executable, "-m", "toolkit.kernel_host", str(self.address), *how]
             with open(self.folder / "log", "ab") as log:
                 self._host = subprocess.Popen(
                     command,
                     stdin=subprocess.PIPE,
                     stdout=log,
                     stderr=log,
-                    env=self.environment({"MPLBACKEND": INLINE_FIGURES}),
+                    env=self.environment(FOR_THE_HOST),
                     start_new_session=True,  # Ctrl-C is for the sweep, which then ends the host.
                 )
 
@@ -198,7 +200,7 @@ class ForkedKernel:
     """A kernel that a host forked, with the part of `subprocess.Popen` that Jupyter uses.
 
     Args:
-        address: The host's socket.
+        host: That forks it.
         request: What `toolkit.kernel_host` expects.
         descriptors: Its standard output first, then those to keep open.
 
@@ -209,18 +211,18 @@ class ForkedKernel:
     stdin = stdout = stderr = None
 
     def __init__(
-        self, address: Path, request: Mapping[str, Any], descriptors: Sequence[int]
+        self, host: KernelHost, request: Mapping[str, Any], descriptors: Sequence[int]
     ) -> None:
         self.returncode: int | None = None
         self._received = b""
         self._lock = threading.Lock()
-        self._socket = _connect(address)
+        self._socket = _connect(host)
         text = json.dumps(request).encode() + b"\n"
         sent = socket.send_fds(self._socket, [text], list(descriptors))
         self._socket.sendall(text[sent:])
         line = self._line(START_SECONDS)
         if not line:
-            raise ToolkitError(f"the kernel host did not start a kernel; see {address.parent}/log")
+            raise ToolkitError("the kernel host died before it had started a kernel")
         self.pid = int(line)
 
     def poll(self) -> int | None:
@@ -273,37 +275,32 @@ class ForkedKernel:
         return line
 
 
-class WarmProvisioner(LocalProvisioner):
+class HostProvisioner(LocalProvisioner):
     """Has a host fork the kernel process instead of starting one."""
 
-    def __init__(self, address: Path, **kwargs: Any) -> None:
+    def __init__(self, host: KernelHost, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        self.address = address
+        self.host = host
 
     async def launch_kernel(self, cmd: list[str], **kwargs: Any) -> Any:
-        request = {
-            "argv": cmd[cmd.index("ipykernel_launcher") + 1 :],
-            "env": kwargs["env"],
-            "cwd": kwargs["cwd"],
-        }
+        request = {"command": cmd, "env": kwargs["env"], "cwd": kwargs["cwd"]}
         descriptors = [kwargs["stdout"].fileno(), *kwargs["pass_fds"]]
-        process: Any = ForkedKernel(self.address, request, descriptors)
+        process: Any = ForkedKernel(self.host, request, descriptors)
         self.process = process
         self.pid = self.pgid = process.pid
         return self.connection_info
 
 
-def _connect(address: Path) -> socket.socket:
+def _connect(host: KernelHost) -> socket.socket:
     """A connection to a host that may have been started a moment ago."""
-    deadline = time.monotonic() + START_SECONDS
     while True:
         connection = socket.socket(socket.AF_UNIX)
         try:
-            connection.connect(str(address))
+            connection.connect(str(host.address))
             return connection
         except (FileNotFoundError, ConnectionRefusedError) as error:
             connection.close()
-            if time.monotonic() > deadline or not address.parent.exists():
+            if not host.alive():
                 raise ToolkitError("the kernel host is gone") from error
             time.sleep(0.01)
 
