@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -27,16 +28,32 @@ class Window:
 
     Attributes:
         texts, size: Rows and columns of the rectangle of token slots.
-        slots: Which token of the stream each slot holds; padding repeats a text's last token.
+        stream: Which part of the stream its tokens are.
+        slots: Which token of that part each slot holds; padding repeats a text's last token.
             int64, shape [texts × size].
+        tokens: The way back: which slot holds each token; int64, shape [tokens of the window].
         real: 1 where a slot holds a token of its own, 0 on padding; None if there is no padding.
             Shape [texts × size, 1].
     """
 
     texts: int
     size: int
+    stream: slice
     slots: Tensor
+    tokens: Tensor
     real: Tensor | None
+
+    def spread(self, stream: Tensor) -> Tensor:
+        """From stream to slots: [tokens of the stream, …] → [texts × size, …]."""
+        part = stream[self.stream]
+        return part if self.real is None else part.index_select(0, self.slots)
+
+    def gather(self, slots: Tensor, stream: Tensor) -> None:
+        """From slots, [texts × size, …], into their part of the stream."""
+        if self.real is None:
+            stream[self.stream] = slots
+        else:
+            torch.index_select(slots, 0, self.tokens, out=stream[self.stream])
 
 
 @dataclass(frozen=True)
@@ -48,8 +65,6 @@ class Layout:
         owners: Which text each token belongs to; int64, shape [tokens].
         lengths: Tokens of each text; int64, shape [texts].
         windows: In stream order; between them they hold every text once.
-        tokens: Which slot of all windows, one after the other, holds each token; int64,
-            shape [tokens].
     """
 
     ids: Tensor
@@ -57,7 +72,6 @@ class Layout:
     owners: Tensor
     lengths: Tensor
     windows: tuple[Window, ...]
-    tokens: Tensor
 
 
 def lay_out(ids: np.ndarray, lengths: np.ndarray, sizes: np.ndarray, like: Tensor) -> Layout:
@@ -70,22 +84,31 @@ def lay_out(ids: np.ndarray, lengths: np.ndarray, sizes: np.ndarray, like: Tenso
         like: Any tensor on the device and of the type that the chunk is to run in.
     """
     lengths, sizes = lengths.astype(np.int64), sizes.astype(np.int64)
-    starts = np.cumsum(lengths) - lengths
+    ends = np.cumsum(lengths)
     owners = np.repeat(np.arange(len(lengths)), lengths)
-    positions = np.arange(len(ids)) - starts[owners]
-    windows = []
-    of_size = np.unique(sizes, return_index=True, return_counts=True)
-    for size, first, texts in zip(*of_size, strict=True):
-        own, begin = lengths[first : first + texts, None], starts[first : first + texts, None]
-        slots = begin + np.minimum(np.arange(size), own - 1)
-        real = None
-        if (own < size).any():
-            real = _send(np.arange(size) < own, like).to(like.dtype).view(-1, 1)
-        windows.append(Window(int(texts), int(size), _send(slots.ravel(), like), real))
-    tokens = (np.cumsum(sizes) - sizes)[owners] + positions
-    columns = (ids.astype(np.int64), positions, owners, lengths, tokens)
-    ids_, positions_, owners_, lengths_, tokens_ = (_send(column, like) for column in columns)
-    return Layout(ids_, positions_, owners_, lengths_, tuple(windows), tokens_)
+    positions = np.arange(len(ids)) - (ends - lengths)[owners]
+    cuts = [0, *(np.flatnonzero(np.diff(sizes)) + 1).tolist(), len(sizes)]
+    windows = [
+        _window(lengths[a:b], int(sizes[a]), int(ends[a] - lengths[a]), like)
+        for a, b in pairwise(cuts)
+    ]
+    columns = (ids.astype(np.int64), positions, owners, lengths)
+    ids_, positions_, owners_, lengths_ = (_send(column, like) for column in columns)
+    return Layout(ids_, positions_, owners_, lengths_, tuple(windows))
+
+
+def _window(lengths: np.ndarray, size: int, start: int, like: Tensor) -> Window:
+    ends = np.cumsum(lengths)[:, None]
+    within, own = np.arange(size), lengths[:, None]
+    filled = within < own
+    return Window(
+        texts=len(lengths),
+        size=size,
+        stream=slice(start, start + int(ends[-1, 0])),
+        slots=_send((ends - own + np.minimum(within, own - 1)).ravel(), like),
+        tokens=_send(np.flatnonzero(filled), like),
+        real=None if filled.all() else _send(filled.reshape(-1, 1), like).to(like.dtype),
+    )
 
 
 def _send(array: np.ndarray, like: Tensor) -> Tensor:
@@ -104,9 +127,9 @@ class Rotary:
     sin: Tensor
 
     def turn(self, heads: Tensor, *, back: bool = False) -> None:
-        """Rotate query and key heads in place, or back: shape [..., size, heads, 2, head_size]."""
-        size, half = heads.shape[-4], self.cos.shape[1]
-        cos, sin = (angle[:size, None, None] for angle in (self.cos, self.sin))
+        """Rotate heads in place, or back: shape [..., size, head_size]."""
+        size, half = heads.shape[-2], self.cos.shape[1]
+        cos, sin = self.cos[:size], self.sin[:size]
         first, second = heads[..., :half], heads[..., half : 2 * half]
         turned = first * sin
         sign = 1 if back else -1
@@ -142,14 +165,15 @@ def _fused(
     """By torch's fused kernels: fast on GPUs and for long texts."""
     parts = []
     for window in layout.windows:
-        x = mixed[window.slots].view(window.texts, window.size, heads, 3, -1)
+        x = window.spread(mixed).view(window.texts, window.size, heads, 3, -1)
+        heads_first = x.permute(3, 0, 2, 1, 4)
         if rotary is not None:
-            x = x.clone()
-            rotary.turn(x[..., :2, :])
-        query, key, value = x.permute(3, 0, 2, 1, 4).unbind()
+            heads_first = heads_first.clone()
+            rotary.turn(heads_first[:2])
+        query, key, value = heads_first.unbind()
         out = F.scaled_dot_product_attention(query, key, value, is_causal=True, scale=scale)
-        parts.append(out.transpose(1, 2).flatten(2).flatten(0, 1))
-    return torch.cat(parts)[layout.tokens]
+        parts.append(out.transpose(1, 2).flatten(2).flatten(0, 1)[window.tokens])
+    return torch.cat(parts)
 
 
 class _Explicit(torch.autograd.Function):
@@ -168,52 +192,50 @@ class _Explicit(torch.autograd.Function):
         scale: float,
         rotary: Rotary | None,
     ) -> Tensor:
-        saved, parts = [], []
+        saved = []
+        result = mixed.new_empty(len(mixed), mixed.shape[1] // 3)
         for window in layout.windows:
-            x = mixed.index_select(0, window.slots).view(window.texts, window.size, heads, 3, -1)
-            if rotary is not None:
-                rotary.turn(x[..., :2, :])
-            stacked = x.permute(3, 0, 2, 1, 4).flatten(1, 2)  # [3, texts × heads, size, head_size]
+            # [texts, size, heads, 3, head_size] → [3, texts × heads, size, head_size]
+            x = window.spread(mixed).view(window.texts, window.size, heads, 3, -1)
+            stacked = x.permute(3, 0, 2, 1, 4).flatten(1, 2)
             query, key, value = stacked.unbind()
+            if rotary is not None:
+                rotary.turn(stacked[:2])
+            query *= scale
             later = _later(window.size, query.dtype, query.device)
-            weights = torch.baddbmm(later, query, key.mT, alpha=scale).softmax(-1)
-            out = _product(weights, value)
+            weights = torch.baddbmm(later, query, key.mT).softmax(-1)
+            out = _product(weights, value).unflatten(0, (window.texts, heads)).transpose(1, 2)
+            window.gather(out.reshape(len(window.slots), -1), result)
             saved += [stacked, weights]
-            parts.append(_by_token(out, window))
         ctx.save_for_backward(*saved)
         ctx.layout, ctx.heads, ctx.scale, ctx.rotary = layout, heads, scale, rotary
-        return torch.cat(parts).index_select(0, layout.tokens)
+        return result
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         (gradient,) = gradients
-        saved, parts = ctx.saved_tensors, []
+        saved = ctx.saved_tensors
+        result = gradient.new_empty(len(gradient), 3 * gradient.shape[1])
         for number, window in enumerate(ctx.layout.windows):
             stacked, weights = saved[2 * number : 2 * number + 2]
             query, key, value = stacked.unbind()
-            g = gradient.index_select(0, window.slots)
+            g = window.spread(gradient)
             if window.real is not None:
                 g *= window.real
             g = g.view(window.texts, window.size, ctx.heads, -1).transpose(1, 2).flatten(0, 1)
             scores = torch._softmax_backward_data(
                 torch.bmm(g, value.mT), weights, -1, weights.dtype
             )
-            scores *= ctx.scale
-            out = g.new_empty(window.texts, window.size, ctx.heads, 3, g.shape[-1])
-            for part, one in enumerate(
-                (_product(scores, key), _product(scores.mT, query), _product(weights.mT, g))
-            ):
-                out[..., part, :] = one.unflatten(0, (window.texts, ctx.heads)).transpose(1, 2)
+            products = torch.empty_like(stacked)
+            products[0] = _product(scores, key)
+            products[0] *= ctx.scale
+            products[1] = _product(scores.mT, query)  # already scaled
+            products[2] = _product(weights.mT, g)
             if ctx.rotary is not None:
-                ctx.rotary.turn(out[..., :2, :], back=True)
-            parts.append(out.view(len(window.slots), -1))
-        return torch.cat(parts).index_select(0, ctx.layout.tokens), None, None, None, None
-
-
-def _by_token(out: Tensor, window: Window) -> Tensor:
-    """From [texts × heads, size, head_size] to [texts × size, heads × head_size]."""
-    split = out.unflatten(0, (window.texts, -1))
-    return split.transpose(1, 2).reshape(len(window.slots), -1)
+                ctx.rotary.turn(products[:2], back=True)
+            split = products.unflatten(1, (window.texts, ctx.heads)).permute(1, 3, 2, 0, 4)
+            window.gather(split.reshape(len(window.slots), -1), result)
+        return result, None, None, None, None
 
 
 def _product(left: Tensor, right: Tensor) -> Tensor:

@@ -218,14 +218,14 @@ class HubBody(Body):
             if not self.first_trained:
                 states = self._rectangle(states, layout)
             hidden = self._forward(states[0] if isinstance(states, tuple) else states, layout)
-        return hidden[0] if self.packed else hidden.flatten(0, 1)[layout.tokens]
+        return hidden[0] if self.packed else hidden.flatten(0, 1)[layout.windows[0].tokens]
 
     def _rectangle(self, tokens: Tensor, layout: Layout) -> Tensor:
         """The stream as one long text, or its texts padded to rows of one length."""
         if self.packed:
             return tokens[None]
         (window,) = layout.windows
-        return tokens[window.slots].view(window.texts, window.size, -1)
+        return window.spread(tokens).view(window.texts, window.size, -1)
 
     def _forward(self, tokens: Tensor, layout: Layout) -> Tensor:
         if not self.packed:

@@ -86,6 +86,8 @@ class ContrastiveStep:
         self.chunk_tokens = chunk_tokens
         self.kept_tokens: int | None = None
         self.by_memory = chunk_tokens is None
+        if not self.body.like.is_cuda:
+            memory.keep_freed_memory()
 
     def plan(self, lengths: np.ndarray) -> Execution:
         """How a batch of texts of these lengths (queries first, then positives) will run."""
@@ -164,14 +166,18 @@ class ContrastiveStep:
             for layout, start, again in zip(layouts, starts, execution.recomputed, strict=True)
         ]
         loss, gradients = self._loss(pooled, execution)
-        leaves = list(starts)
+        # Chunks write the gradients of their token embeddings into one tensor.
+        flow = torch.zeros_like(tokens) if tokens.requires_grad else None
+        sizes = [len(layout.ids) for layout in layouts]
+        for start, part in zip(starts, flow.split(sizes) if flow is not None else [], strict=False):
+            start.grad = part
         for layout, gradient in zip(layouts[::-1], gradients[::-1], strict=True):
             start, part = starts.pop(), pooled.pop()
             if not part.requires_grad:
                 part = self._pooled(layout, start, keep_graph=True)
             part.backward(gradient)
-        if tokens.requires_grad:
-            tokens.backward(torch.cat([leaf.grad for leaf in leaves if leaf.grad is not None]))
+        if flow is not None:
+            tokens.backward(flow)
         return loss
 
     def _embed_tokens(self, layouts: list[Layout]) -> tuple[Tensor, list[Any]]:
@@ -204,8 +210,8 @@ class ContrastiveStep:
 
 
 def chunk_size(like: Tensor) -> int:
-    """Tokens of a chunk that are enough to keep this device busy."""
-    return 16_384 if like.is_cuda else 4_096
+    """Tokens of a chunk that keep this device busy, and on a CPU stay near its caches."""
+    return 16_384 if like.is_cuda else 2_048
 
 
 def embed(

@@ -1,0 +1,374 @@
+"""The contrastive step against sentence-transformers' cached loss, and against the hardware.
+
+Both sides run the same decoder (random weights, Pythia's shapes, its vocabulary), the same texts
+(queries of 14 and positives of 64 tokens on average, cut at 75), the same batch and float32 on the
+CPU, each in a process of its own, in turns. First their gradients are compared. The peer is
+`CachedMultipleNegativesRankingLoss` in its symmetric form, with the fastest of its mini-batch sizes
+and token budgets on this machine. Our chunk has as many tokens as the peer's mini-batch has slots
+at most, and one chunk's graph is kept, so that memory is alike.
+
+    python benchmarks/bench_step.py [--quick] [--repeats 3] [--full]
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import multiprocessing as mp
+import os
+import platform
+import resource
+import tempfile
+import time
+from dataclasses import dataclass
+from multiprocessing.connection import Connection
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import numpy as np
+
+from toolkit.flops import step_flops
+from toolkit.methods import Method, resolve
+from toolkit.packing import plan_step
+from toolkit.runs import METHODS, RunConfig
+from toolkit.suite import PYTHIA, Shape
+from toolkit.tokens import Ragged
+
+TEMPERATURE = 1 / 40
+LONGEST = 75
+# Mini-batches in texts, and budgets in tokens, tried for the peer.
+PEER_TEXTS = (8, 16, 32, 64, 128)
+PEER_TOKENS = (512, 1024, 2048, 4096)
+CHUNK_TOKENS = 2048
+
+
+@dataclass(frozen=True)
+class Case:
+    """One comparison: a decoder's shape and a batch."""
+
+    decoder: str
+    pairs: int
+
+
+QUICK = (Case("pythia-14m", 128),)
+USUAL = (Case("pythia-14m", 1024), Case("pythia-160m", 128))
+# A step of 1,024 pairs at the shape of pythia-160m takes minutes on a few cores.
+FULL = (Case("pythia-14m", 1024), Case("pythia-160m", 1024))
+
+
+def measure(
+    repeats: int = 3, cases: tuple[Case, ...] = USUAL, ratio_pairs: int = 48
+) -> list[dict[str, object]]:
+    """The entries for `latest.json`."""
+    entries = []
+    for case in cases:
+        entries += against_peer(case, repeats)
+    decoder = cases[-1].decoder
+    entries += utilisation(decoder, ratio_pairs, repeats)
+    entries += method_ratios(decoder, ratio_pairs, repeats)
+    return entries
+
+
+def against_peer(case: Case, repeats: int) -> list[dict[str, object]]:
+    """Time and peak memory of a step of both sides, after their gradients were compared."""
+    setting = best_peer_setting(case)
+    with Side(our_worker, case, CHUNK_TOKENS) as ours, Side(peer_worker, case, setting) as peer:
+        differences = compare_gradients(ours, peer)
+        seconds = [(ours.ask("step"), peer.ask("step")) for _ in range(repeats)]
+        peaks = ours.ask("peak"), peer.ask("peak")
+    with Side(our_worker, case, None) as free:
+        free.ask("step")
+        kept = [free.ask("step") for _ in range(repeats)]
+        kept_peak = free.ask("peak")
+    queries, positives = batch(case)
+    tokens = len(queries.ids) + len(positives.ids)
+    what = f"{case.decoder}, {case.pairs} pairs"
+    against = f"against CachedMultipleNegativesRankingLoss ({label(setting)})"
+    print(f"{what}: gradients agree within {differences:.1e} of the largest")
+    return [
+        entry(
+            f"useful tokens/s, {what}, one chunk of {CHUNK_TOKENS} tokens kept, {against}",
+            [tokens / a for a, _ in seconds],
+            [tokens / b for _, b in seconds],
+            "at least 2.5",
+        ),
+        entry(
+            f"useful tokens/s, {what}, graphs kept by free memory, {against}",
+            [tokens / a for a in kept],
+            [tokens / b for _, b in seconds],
+            "at least 2.5",
+        ),
+        entry(
+            f"peak memory, GB, {what}, one chunk of {CHUNK_TOKENS} tokens kept, {against}",
+            [peaks[0]],
+            [peaks[1]],
+            "at most 1",
+        ),
+        entry(
+            f"peak memory, GB, {what}, graphs kept by free memory, {against}",
+            [kept_peak],
+            [peaks[1]],
+            "for information: what the speed above costs",
+        ),
+    ]
+
+
+def best_peer_setting(case: Case) -> tuple[str, int]:
+    """The peer's fastest mini-batch on this machine, tried on up to 256 pairs of the same texts."""
+    tried = Case(case.decoder, min(case.pairs, 256 if case.decoder == "pythia-14m" else 32))
+    seconds = {}
+    for kind, sizes in (("texts", PEER_TEXTS), ("tokens", PEER_TOKENS)):
+        for size in sizes:
+            if kind == "texts" and size > tried.pairs:
+                continue
+            with Side(peer_worker, tried, (kind, size)) as side:
+                side.ask("step")
+                seconds[kind, size] = min(side.ask("step") for _ in range(2))
+    for setting, best in seconds.items():
+        print(f"  peer, {tried.decoder}, {tried.pairs} pairs, {label(setting)}: {best:.2f} s")
+    return min(seconds, key=seconds.__getitem__)
+
+
+def label(setting: tuple[str, int]) -> str:
+    return f"mini-batches of {setting[1]} {setting[0]}"
+
+
+def utilisation(decoder: str, pairs: int, repeats: int) -> list[dict[str, object]]:
+    """Model FLOPs a second over those of a plain float32 matrix product, in turns."""
+    case = Case(decoder, pairs)
+    flops = model_flops(case, Method("full"))
+    with Side(our_worker, case, None) as side:
+        side.ask("step")
+        pairs_of = [(flops / side.ask("step"), side.ask("matmul")) for _ in range(repeats)]
+    return [
+        entry(
+            f"model FLOP/s, {decoder}, full, {pairs} pairs, against a 2048² float32 matmul",
+            [a for a, _ in pairs_of],
+            [b for _, b in pairs_of],
+            "at least 0.6",
+        )
+    ]
+
+
+def method_ratios(decoder: str, pairs: int, repeats: int) -> list[dict[str, object]]:
+    """For each method, time of a step over that of full, beside the same ratio of model FLOPs.
+
+    A step here is a whole training step, AdamW included.
+    """
+    case = Case(decoder, pairs)
+    shape = PYTHIA[decoder].shape
+    methods = {name: resolve(RunConfig(decoder, 1, method=name), shape) for name in METHODS}
+    seconds: dict[str, list[float]] = {name: [] for name in methods}
+    for name, method in methods.items():
+        with Side(our_worker, case, None, method) as side:
+            side.ask("train")
+            seconds[name] = [side.ask("train") for _ in range(repeats)]
+    full = model_flops(case, methods["full"])
+    return [
+        entry(
+            f"time of {name} over full against its model FLOPs over full, {decoder}, {pairs} pairs",
+            [a / b for a, b in zip(seconds[name], seconds["full"], strict=True)],
+            [model_flops(case, method) / full] * repeats,
+            "within 15 %: 0.85 to 1.15",
+        )
+        for name, method in methods.items()
+        if name != "full"
+    ]
+
+
+def entry(name: str, ours: list[float], theirs: list[float], goal: str) -> dict[str, object]:
+    ratios = [a / b for a, b in zip(ours, theirs, strict=True)]
+    return {
+        "name": name,
+        "device": f"CPU, {os.cpu_count()} cores, {platform.machine()}",
+        "ours": median(ours),
+        "theirs": median(theirs),
+        "ratio": {"min": min(ratios), "median": median(ratios), "max": max(ratios)},
+        "goal": goal,
+    }
+
+
+def batch(case: Case) -> tuple[Ragged, Ragged]:
+    """Texts with the study's mix of lengths: 14 and 64 tokens on average, cut at 75."""
+    random = np.random.default_rng(0)
+
+    def texts(middle: float, shortest: int) -> Ragged:
+        drawn = np.round(random.lognormal(np.log(middle), 0.45, case.pairs))
+        lengths = np.clip(drawn, shortest, LONGEST).astype(np.int32)
+        vocabulary = PYTHIA[case.decoder].shape.vocabulary
+        return Ragged(random.integers(0, vocabulary, lengths.sum()).astype(np.int32), lengths)
+
+    return texts(13, 3), texts(80, 8)
+
+
+def model_flops(case: Case, method: Method) -> int:
+    queries, positives = (texts.lengths for texts in batch(case))
+    execution = plan_step(np.concatenate((queries, positives)))
+    shape = PYTHIA[case.decoder].shape
+    return step_flops(shape, method, queries, positives, execution).model
+
+
+class Side:
+    """One side of a comparison, in a process of its own so that its memory can be told."""
+
+    def __init__(self, worker: Any, *arguments: Any) -> None:
+        context = mp.get_context("spawn")
+        self.here, there = context.Pipe()
+        self.process = context.Process(target=worker, args=(there, *arguments), daemon=True)
+        self.process.start()
+
+    def ask(self, question: str, *details: Any) -> Any:
+        self.here.send((question, *details))
+        return self.here.recv()
+
+    def __enter__(self) -> Side:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.here.send(("stop",))
+        self.process.join(30)
+
+
+def compare_gradients(ours: Side, peer: Side) -> float:
+    """The largest difference of any gradient, relative to the largest of its tensor."""
+    from safetensors.numpy import load_file
+
+    with tempfile.TemporaryDirectory() as folder:
+        paths = [str(Path(folder) / name) for name in ("ours", "peer")]
+        for side, path in zip((ours, peer), paths, strict=True):
+            side.ask("step")
+            side.ask("save", path)
+        a, b = (load_file(path) for path in paths)
+    assert a.keys() == b.keys()
+    worst = max(float(np.abs(a[key] - b[key]).max() / np.abs(b[key]).max()) for key in a)
+    assert worst < 1e-2, f"gradients differ by {worst:.1e}"
+    return worst
+
+
+def build(shape: Shape) -> Any:
+    """The decoder with random weights, the same in every process."""
+    import torch
+    from transformers import AutoModel, GPTNeoXConfig, logging
+
+    logging.disable_progress_bar()
+
+    torch.manual_seed(0)
+    config = GPTNeoXConfig(
+        vocab_size=shape.vocabulary,
+        hidden_size=shape.hidden,
+        num_hidden_layers=shape.layers,
+        num_attention_heads=shape.heads,
+        intermediate_size=4 * shape.hidden,
+    )
+    return AutoModel.from_config(config, attn_implementation="sdpa", dtype=torch.float32)
+
+
+def our_worker(
+    pipe: Connection, case: Case, chunk_tokens: int | None, method: Method | None = None
+) -> None:
+    from toolkit.contrast import ContrastiveStep
+    from toolkit.methods import apply
+
+    model = apply(build(PYTHIA[case.decoder].shape), method or Method("full"), seed=0)
+    queries, positives = batch(case)
+    step = ContrastiveStep(model, temperature=TEMPERATURE, chunk_tokens=chunk_tokens)
+    serve(pipe, model, lambda: step(queries, positives))
+
+
+def peer_worker(pipe: Connection, case: Case, setting: tuple[str, int]) -> None:
+    import torch
+    from sentence_transformers import SentenceTransformer, models
+    from sentence_transformers.losses import CachedMultipleNegativesRankingLoss
+    from transformers import AutoTokenizer
+
+    from toolkit.suite import SUITE_FOLDER
+
+    with tempfile.TemporaryDirectory() as folder:
+        build(PYTHIA[case.decoder].shape).save_pretrained(folder)
+        AutoTokenizer.from_pretrained(SUITE_FOLDER / "tokenizer").save_pretrained(folder)
+        transformer = models.Transformer(folder)
+    model = SentenceTransformer(
+        modules=[transformer, models.Pooling(transformer.get_embedding_dimension())],
+        device="cpu",
+    )
+    kind, size = setting
+    loss = CachedMultipleNegativesRankingLoss(
+        model,
+        scale=1 / TEMPERATURE,
+        mini_batch_size=size if kind == "texts" else 128,
+        mini_batch_num_tokens=size if kind == "tokens" else None,
+        directions=("query_to_doc", "doc_to_query"),
+        partition_mode="per_direction",
+    )
+    features = []
+    for texts in batch(case):
+        ids = np.zeros((len(texts), texts.lengths.max()), np.int64)
+        mask = np.arange(ids.shape[1]) < texts.lengths[:, None]
+        ids[mask] = texts.ids
+        features.append(
+            {
+                "input_ids": torch.from_numpy(ids),
+                "attention_mask": torch.from_numpy(mask.astype(np.int64)),
+            }
+        )
+
+    def step() -> None:
+        model.zero_grad()
+        loss([dict(one) for one in features], None).backward()
+
+    serve(pipe, transformer.auto_model, step)
+
+
+def serve(pipe: Connection, model: Any, step: Any) -> None:
+    """Answer the benchmark's questions until told to stop."""
+    import torch
+
+    trained = [p for p in model.parameters() if p.requires_grad]
+    optimizer = torch.optim.AdamW(trained, lr=0.0, weight_decay=0.0)
+    while True:
+        question, *details = pipe.recv()
+        if question == "stop":
+            return
+        if question in ("step", "train"):
+            begin = time.perf_counter()
+            step()
+            if question == "train":
+                optimizer.step()
+            pipe.send(time.perf_counter() - begin)
+        elif question == "peak":
+            pipe.send(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e9)
+        elif question == "save":
+            from safetensors.torch import save_file
+
+            save_file({name: p.grad for name, p in model.named_parameters()}, details[0])
+            pipe.send(None)
+        elif question == "matmul":
+            pipe.send(matmul_rate())
+
+
+def matmul_rate(size: int = 2048) -> float:
+    """FLOP/s of a plain float32 matrix product, the best of five."""
+    import torch
+
+    a, b = torch.randn(2, size, size)
+    seconds = []
+    for _ in range(6):
+        begin = time.perf_counter()
+        a @ b
+        seconds.append(time.perf_counter() - begin)
+    return 2 * size**3 / min(seconds[1:])
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--quick", action="store_true", help="pythia-14m, 128 pairs only")
+    parser.add_argument("--full", action="store_true", help="1,024 pairs at pythia-160m too")
+    args = parser.parse_args()
+    cases = QUICK if args.quick else FULL if args.full else USUAL
+    print(json.dumps(measure(args.repeats, cases), indent=1))
+
+
+if __name__ == "__main__":
+    main()
