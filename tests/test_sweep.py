@@ -4,12 +4,14 @@ import json
 import os
 import subprocess
 import sys
+import threading
 import time
 from dataclasses import replace
 
 import pytest
 
 from tests.sweeps import WRITE, make_sweep, record
+from toolkit import attempt as attempts
 from toolkit import locks
 from toolkit.errors import ToolkitError
 from toolkit.runs import read_record, read_table, table_csv
@@ -259,6 +261,35 @@ def test_a_lock_of_a_dead_process_is_no_lock(tmp_path):
     subprocess.run([sys.executable, "-c", code, tmp_path / "runs" / "lock"])
     assert json.loads((tmp_path / "runs" / "lock").read_text())["pid"] > 0
     assert run_sweep(plan).ok
+
+
+def test_a_run_that_another_kernel_ends_meanwhile_is_not_done_again(tmp_path):
+    plan = make_sweep(tmp_path, "  - {budget_flop: 1e9}", "raise ValueError('done again')")
+    folder = plan.run_folder(plan.configs[0])
+    folder.prepare()
+    held = locks.hold(folder.lock)
+    held.__enter__()
+
+    def end():
+        folder.record.write_text(record(folder.config, loss=0.125).to_json())
+        held.__exit__(None, None, None)
+
+    assert plan.states()[0].name == "running"
+    threading.Timer(1.0, end).start()
+    summary = run_sweep(plan)
+    assert summary.ok and summary.states[0].record.loss == 0.125
+
+
+def test_a_run_held_by_another_process_is_left_alone(tmp_path, monkeypatch):
+    monkeypatch.setattr(attempts, "_LOCK_PATIENCE", 0.2)
+    plan = make_sweep(tmp_path, "  - {budget_flop: 1e9}")
+    folder = plan.run_folder(plan.configs[0])
+    folder.prepare()
+    folder.running_notebook.write_text("theirs")
+    with locks.hold(folder.lock):
+        summary = run_sweep(plan)
+    assert "held by process" in summary.states[0].reason
+    assert not folder.failure.exists() and folder.running_notebook.read_text() == "theirs"
 
 
 # States

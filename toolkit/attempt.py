@@ -19,12 +19,12 @@ from typing import NoReturn
 from toolkit import locks
 from toolkit.errors import ToolkitError
 from toolkit.folders import RunFolder, RunState
-from toolkit.kernels import KernelHost
+from toolkit.kernels import KernelHost, KernelManager
 
 # A kernel that ends by one of these was killed by a person, a scheduler or for lack of memory:
 # no fault of the run, which is tried again when the sweep is.
 _FROM_OUTSIDE = (signal.SIGHUP, signal.SIGINT, signal.SIGTERM, signal.SIGKILL)
-_NO_SPACE = ("No space left on device", "Disk quota exceeded")
+_NO_FAULT = ("No space left on device", "Disk quota exceeded", "Kernel didn't respond")
 _LONGEST_REASON = 500
 # A killed kernel takes a moment to die; its lock is waited for.
 _LOCK_PATIENCE = 15.0
@@ -39,6 +39,7 @@ def attempt(
     template: Path,
     host: KernelHost,
     *,
+    cwd: Path | None = None,
     env: Mapping[str, str] | None = None,
     timeout: float | None = None,
 ) -> RunState:
@@ -48,29 +49,46 @@ def attempt(
         folder: Of the run; made where there is none.
         template: The notebook.
         host: Where its kernel comes from.
+        cwd: The kernel's working folder; None for this process's.
         env: Variables for the kernel: which GPU, say.
         timeout: Seconds that one cell may take.
     """
+    try:
+        folder.path.mkdir(parents=True, exist_ok=True)
+        with locks.hold(folder.lock, patience=_LOCK_PATIENCE) as lock:
+            return _attempt(folder, template, host, lock, cwd, env, timeout)
+    except BlockingIOError:  # Then nothing in it is ours to touch.
+        reason = f"its folder is held by {locks.holder(folder.lock)}"
+    except OSError as error:
+        reason = str(error)
+    return RunState(folder.config, "interrupted", reason)
+
+
+def _attempt(
+    folder: RunFolder,
+    template: Path,
+    host: KernelHost,
+    lock: int,
+    cwd: Path | None,
+    env: Mapping[str, str] | None,
+    timeout: float | None,
+) -> RunState:
+    """An attempt by the one who holds the run's lock."""
+    if (state := folder.evidence()).ended:  # By the one who held it before.
+        return state
     begin = time.monotonic()
-    reason, interrupted = "", False
+    reason, interrupted = "its notebook ended without writing a record", False
     try:
         folder.prepare()
-        with locks.hold(folder.lock, patience=_LOCK_PATIENCE) as lock:
-            _execute(folder, template, host, env, timeout, lock)
-        reason = "its notebook ended without writing a record"
-    except BlockingIOError:
-        reason, interrupted = f"its folder is held by {locks.holder(folder.lock)}", True
-    except TimeoutError as error:
-        reason = _in_words(error)
-    except (_Interrupted, ToolkitError, OSError) as error:
-        reason, interrupted = "the sweep was stopped" if host.closed else str(error), True
+        with host.kernel(folder.log, cwd=cwd, env=env, held=[lock]) as kernel:
+            _execute(folder, template, kernel, timeout)
     except Exception as error:
-        reason = _in_words(error)
-        outside = (*_NO_SPACE, "KeyboardInterrupt")
-        interrupted = any(words in reason for words in outside)
+        reason, interrupted = _in_words(error), _is_from_outside(error)
+        if interrupted and host.closed:
+            reason = "the sweep was stopped"
     with contextlib.suppress(OSError):
         os.replace(folder.running_notebook, folder.notebook)
-    state = folder.state()
+    state = folder.evidence()
     if state.ended:
         return state
     if folder.record.exists():
@@ -81,42 +99,35 @@ def attempt(
     seconds = time.monotonic() - begin
     with contextlib.suppress(OSError):  # Without its note the run counts as interrupted.
         folder.fail(reason, seconds, interrupted=interrupted)
-    return RunState(
-        folder.config, "interrupted" if interrupted else "failed", reason, seconds=seconds
-    )
+    name = "interrupted" if interrupted else "failed"
+    return RunState(folder.config, name, reason, seconds=seconds)
 
 
 def _execute(
-    folder: RunFolder,
-    template: Path,
-    host: KernelHost,
-    env: Mapping[str, str] | None,
-    timeout: float | None,
-    lock: int,
+    folder: RunFolder, template: Path, kernel: KernelManager, timeout: float | None
 ) -> None:
     """Run the notebook; an exception is why there may be no record."""
     import papermill
 
     logging.getLogger("papermill").setLevel(logging.ERROR)
-    with host.kernel(folder.log, env=env, held=[lock]) as kernel:
-        try:
-            papermill.execute_notebook(
-                _literal(template),
-                _literal(folder.running_notebook),
-                {**folder.config.to_dict(), "folder": str(folder.path)},
-                km=kernel,
-                kernel_name="python3",
-                language="python",
-                progress_bar=False,
-                start_timeout=300,
-                iopub_timeout=60,  # The default of 4 s fails on a machine that is busy training.
-                execution_timeout=timeout,
-            )
-        except Exception:
-            code = kernel.process.poll()
-            if code is None:
-                raise
-            _raise_for_death(code, folder.log)
+    try:
+        papermill.execute_notebook(
+            _literal(template),
+            _literal(folder.running_notebook),
+            {**folder.config.to_dict(), "folder": str(folder.path)},
+            km=kernel,
+            kernel_name="python3",
+            language="python",
+            progress_bar=False,
+            start_timeout=300,
+            iopub_timeout=60,  # The default of 4 s fails on a machine that is busy training.
+            execution_timeout=timeout,
+        )
+    except Exception:
+        code = kernel.process.poll()
+        if code is None:
+            raise
+        _raise_for_death(code, folder.log)
 
 
 def _literal(path: Path) -> str:
@@ -133,6 +144,16 @@ def _raise_for_death(code: int, log: Path) -> NoReturn:
     raise RuntimeError(f"its kernel crashed with {name}; see {log}")
 
 
+def _is_from_outside(error: Exception) -> bool:
+    """Whether the run itself is not to blame, and may be tried again."""
+    if getattr(error, "ename", "") == "KeyboardInterrupt":
+        return True
+    # What the notebook raised has a name; other system errors are this process's own.
+    ours = isinstance(error, (_Interrupted, ToolkitError, OSError))
+    timed_out = isinstance(error, TimeoutError)
+    return (ours and not timed_out) or any(words in _in_words(error) for words in _NO_FAULT)
+
+
 def _in_words(error: Exception) -> str:
     """Why a notebook failed, in a line."""
     name, value = getattr(error, "ename", ""), getattr(error, "evalue", "")
@@ -140,4 +161,5 @@ def _in_words(error: Exception) -> str:
         return value if name == "ToolkitError" else f"{name}: {value}"
     if isinstance(error, TimeoutError):
         return f"timed out: {str(error).splitlines()[0]}"
-    return str(error) if type(error) is RuntimeError else f"{type(error).__name__}: {error}"
+    plain = isinstance(error, (_Interrupted, ToolkitError, OSError)) or type(error) is RuntimeError
+    return str(error) if plain else f"{type(error).__name__}: {error}"

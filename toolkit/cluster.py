@@ -137,6 +137,7 @@ class Cluster:
             str(folder.path),
             folder.config.to_dict(),
             str(self.template.path.resolve()),
+            str(Path.cwd()),
             self.warm,
             self.timeout,
             key=f"{folder.config.run_id}-{uuid.uuid4().hex[:8]}",
@@ -183,7 +184,12 @@ _hosts_lock = threading.Lock()
 
 
 def run_task(
-    folder: str, config: dict[str, Any], template: str, warm: bool, timeout: float | None
+    folder: str,
+    config: dict[str, Any],
+    template: str,
+    cwd: str,
+    warm: bool,
+    timeout: float | None,
 ) -> tuple[str, str, float]:
     """Attempt a run on the worker that this is called on.
 
@@ -208,6 +214,7 @@ def run_task(
             RunFolder(Path(folder), RunConfig.from_dict(config)),
             Path(template),
             host,
+            cwd=Path(cwd),
             env=_gpu(worker),
             timeout=timeout,
         )

@@ -85,7 +85,13 @@ class RunFolder:
         return self.path / "running.ipynb"
 
     def state(self) -> RunState:
-        """The run's state, from the evidence."""
+        """The run's state: running if the lock is held and there is no result yet."""
+        held = locks.is_held(self.lock)  # Asked first: a run that ends meanwhile has its record.
+        state = self.evidence()
+        return RunState(self.config, "running") if held and not state.ended else state
+
+    def evidence(self) -> RunState:
+        """The run's state by what is in its folder, whoever may be at work there."""
         if not self.path.exists():
             return RunState(self.config, "planned")
         damage = ""
@@ -95,8 +101,6 @@ class RunFolder:
         except ToolkitError as error:
             if self.record.exists():
                 damage = str(error)
-        if locks.is_held(self.lock):
-            return RunState(self.config, "running")
         failed, reason, seconds = self._read_failure()
         if failed and not damage:
             return RunState(self.config, "failed", reason, seconds=seconds)

@@ -182,14 +182,18 @@ def _choices(key: Any, value: Any) -> list[Any]:
     return value
 
 
-def validate(plan: Plan) -> None:
+def validate(plan: Plan, configs: Iterable[RunConfig] | None = None) -> None:
     """Make sure that each run can start: decoder, method, budget and template.
+
+    Args:
+        plan: The sweep's.
+        configs: Those of its runs that are meant; None for all.
 
     Raises:
         ToolkitError: One cannot; the sentence names the run and says why.
     """
     plan.template.check()
-    for config in plan.configs:
+    for config in plan.configs if configs is None else configs:
         try:
             cost(config)
         except ToolkitError as error:

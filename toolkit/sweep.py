@@ -185,7 +185,7 @@ def run_sweep(
         settled = ("finished", "diverged") if retry_failed else ("finished", "diverged", "failed")
         todo = [config for config, state in states.items() if state.name not in settled]
         if todo:
-            validate(plan)
+            validate(plan, todo)
             seen = rates(states.values())
             todo.sort(key=lambda config: cost(config).seconds(seen), reverse=True)
             number = min(workers or plan.workers or default_workers(), len(todo))
@@ -269,12 +269,16 @@ def _stop_on_signal(crew: Crew | Cluster) -> Iterator[None]:
 
     def stop(number: int, frame: object) -> None:
         crew.stop()
-        for each, handler in before.items():
-            signal.signal(each, handler)
+        restore()
 
-    before = {number: signal.signal(number, stop) for number in SIGNALS}
+    def restore() -> None:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+    # What is ignored stays so: that is how nohup and shells keep their jobs going.
+    heeded = [number for number in SIGNALS if signal.getsignal(number) != signal.SIG_IGN]
+    before = {number: signal.signal(number, stop) for number in heeded}
     try:
         yield
     finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+        restore()

@@ -8,8 +8,9 @@ from collections import Counter
 from typing import Any
 
 from toolkit import hardware, locks
+from toolkit.errors import ToolkitError
 from toolkit.folders import STATES, RunState
-from toolkit.plan import Cost, Plan, cost, makespan, rates, read_plan
+from toolkit.plan import Plan, cost, makespan, rates, read_plan
 from toolkit.text import duration
 from toolkit.wording import scientific
 
@@ -42,10 +43,13 @@ def run(args: argparse.Namespace) -> int:
         f"{duration(facts['seconds_spent'])} of training"
         f", and {duration(facts['seconds_lost'])} in vain"
     )
-    print(
-        f"left {scientific(facts['flop_model_left'])} model FLOP, about "
-        f"{duration(facts['seconds_left'])} on this CPU"
-    )
+    if "flop_model_left" in facts:
+        print(
+            f"left {scientific(facts['flop_model_left'])} model FLOP, about "
+            f"{duration(facts['seconds_left'])} on this CPU"
+        )
+    else:
+        print(f"what is left cannot be reckoned: {facts['left_unknown']}")
     print(f"at work: {facts['holder'] or 'nobody'}")
     return 0
 
@@ -53,8 +57,6 @@ def run(args: argparse.Namespace) -> int:
 def _facts(plan: Plan, states: list[RunState]) -> dict[str, Any]:
     counted = Counter(state.name for state in states)
     records = [state.record for state in states if state.record is not None]
-    left: list[Cost] = [cost(state.config) for state in states if not state.ended]
-    seen = rates(states)
     lock = plan.folder / "runs" / "lock"
     return {
         "sweep": str(plan.folder),
@@ -63,10 +65,20 @@ def _facts(plan: Plan, states: list[RunState]) -> dict[str, Any]:
         "flop_model_spent": sum(record.flop_model for record in records),
         "seconds_spent": sum(record.seconds for record in records),
         "seconds_lost": sum(state.seconds for state in states),
+        **_left(plan, states),
+    }
+
+
+def _left(plan: Plan, states: list[RunState]) -> dict[str, Any]:
+    """What is still to be spent; a decoder that cannot be asked now leaves it unknown."""
+    try:
+        left = [cost(state.config) for state in states if not state.ended]
+    except ToolkitError as error:
+        return {"left_unknown": str(error)}
+    seen, workers = rates(states), plan.workers or hardware.cpu_cores()
+    return {
         "flop_model_left": sum(price.flop for price in left),
-        "seconds_left": makespan(
-            (price.seconds(seen) for price in left), plan.workers or hardware.cpu_cores()
-        ),
+        "seconds_left": makespan((price.seconds(seen) for price in left), workers),
     }
 
 
