@@ -131,7 +131,7 @@ def test_a_decoder_that_wants_its_own_code_is_refused(tmp_path):
     ("name", "complaint"),
     [
         ("pythia-71m", "unknown decoder 'pythia-71m'; did you mean pythia-"),
-        ("zzz", "unknown decoder 'zzz'; known: small-7k"),
+        ("zzz", "unknown decoder 'zzz'; known: small-3k"),
     ],
 )
 def test_an_unknown_name_offers_the_nearest(name, complaint):
