@@ -6,6 +6,7 @@ when the first one is called.
 
 from __future__ import annotations
 
+from textwrap import fill
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -121,9 +122,9 @@ def rival_optima(fit: Fit, ax: Axes) -> Axes:
     ax.hlines(places, 1, ratio, color=shades, lw=2)
     ax.scatter(ratio, places, color=shades, s=50, zorder=3)
     for place, theta, number in zip(places, thetas, starts, strict=True):
-        text = "  ".join(f"{name} {value:.3g}" for name, value in theta.items())
+        text = "  ".join(f"{name}\u00a0{value:.3g}" for name, value in theta.items())
         ax.annotate(
-            f"{number} starts:  {text}", (0.02, place), xytext=(0, 9),
+            fill(f"{number} starts:  {text}", 48), (0.02, place), xytext=(0, 6),
             xycoords=ax.get_yaxis_transform(), textcoords="offset points", fontsize="small",
         )  # fmt: skip
     ax.set(ylim=(-0.6, len(places) - 0.3), xlabel="objective / least")
