@@ -34,6 +34,15 @@ VARIANTS = [
         )
     ],
 ]
+
+
+def name_of(value: Shape | Method) -> str:
+    """A short name for a test's parameter."""
+    if isinstance(value, Shape):
+        return f"{value.layers}x{value.hidden}"
+    return "-".join(map(str, (value.name, value.trained_blocks, *(value.lora_targets or ()))))
+
+
 RUNS = {
     "plain": {},
     "cached gradients": {"chunk_tokens": 40},
@@ -55,7 +64,7 @@ def assert_counted(shape: Shape, how: Method, settings: dict, pairs: int = 6) ->
 
 
 @pytest.mark.parametrize("run", RUNS)
-@pytest.mark.parametrize(("shape", "how"), VARIANTS, ids=str)
+@pytest.mark.parametrize(("shape", "how"), VARIANTS, ids=name_of)
 def test_hardware_flops_are_torchs_count_to_the_integer(
     shape: Shape, how: Method, run: str
 ) -> None:

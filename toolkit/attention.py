@@ -24,47 +24,26 @@ LONGEST_EXPLICIT = 256
 
 @dataclass(frozen=True)
 class Window:
-    """Texts that attend within rectangles of one size.
-
-    Attributes:
-        texts, size: Rows and columns of the rectangle of token slots.
-        stream: Which part of the stream its tokens are.
-        slots: Which token of that part each slot holds; padding repeats a text's last token.
-            int64, shape [texts × size].
-        tokens: The way back: which slot holds each token; int64, shape [tokens of the window].
-        real: 1 where a slot holds a token of its own, 0 on padding; None if there is no padding.
-            Shape [texts × size, 1].
-    """
+    """Texts that attend within rectangles of one size: rows `texts`, columns `size`."""
 
     texts: int
     size: int
-    stream: slice
-    slots: Tensor
-    tokens: Tensor
-    real: Tensor | None
-
-    def spread(self, stream: Tensor) -> Tensor:
-        """From stream to slots: [tokens of the stream, …] → [texts × size, …]."""
-        part = stream[self.stream]
-        return part if self.real is None else part.index_select(0, self.slots)
-
-    def gather(self, slots: Tensor, stream: Tensor) -> None:
-        """From slots, [texts × size, …], into their part of the stream."""
-        if self.real is None:
-            stream[self.stream] = slots
-        else:
-            torch.index_select(slots, 0, self.tokens, out=stream[self.stream])
+    slots: slice
 
 
 @dataclass(frozen=True)
 class Layout:
-    """A chunk's stream of tokens on the device.
+    """A chunk's stream of tokens on the device, and the slots that its tokens attend in.
 
     Attributes:
         ids, positions: Token ids, and their places within their texts; int64, shape [tokens].
         owners: Which text each token belongs to; int64, shape [tokens].
         lengths: Tokens of each text; int64, shape [texts].
-        windows: In stream order; between them they hold every text once.
+        windows: One after the other they make up the slots.
+        slots: Which token each slot holds; padding repeats a text's last. int64, shape [slots].
+        places: Where in its text each slot is; int64, shape [slots].
+        real: 1 where a slot holds a token of its own, 0 on padding; shape [slots, 1].
+        tokens: The way back: which slot holds each token; int64, shape [tokens].
     """
 
     ids: Tensor
@@ -72,6 +51,10 @@ class Layout:
     owners: Tensor
     lengths: Tensor
     windows: tuple[Window, ...]
+    slots: Tensor
+    places: Tensor
+    real: Tensor
+    tokens: Tensor
 
 
 def lay_out(ids: np.ndarray, lengths: np.ndarray, sizes: np.ndarray, like: Tensor) -> Layout:
@@ -84,30 +67,27 @@ def lay_out(ids: np.ndarray, lengths: np.ndarray, sizes: np.ndarray, like: Tenso
         like: Any tensor on the device and of the type that the chunk is to run in.
     """
     lengths, sizes = lengths.astype(np.int64), sizes.astype(np.int64)
-    ends = np.cumsum(lengths)
+    starts, first_slots = np.cumsum(lengths) - lengths, np.cumsum(sizes) - sizes
     owners = np.repeat(np.arange(len(lengths)), lengths)
-    positions = np.arange(len(ids)) - (ends - lengths)[owners]
+    positions = np.arange(len(ids)) - starts[owners]
+    places = np.arange(sizes.sum()) - np.repeat(first_slots, sizes)
+    own = np.repeat(lengths, sizes)
+    slots = np.repeat(starts, sizes) + np.minimum(places, own - 1)
     cuts = [0, *(np.flatnonzero(np.diff(sizes)) + 1).tolist(), len(sizes)]
-    windows = [
-        _window(lengths[a:b], int(sizes[a]), int(ends[a] - lengths[a]), like)
-        for a, b in pairwise(cuts)
-    ]
-    columns = (ids.astype(np.int64), positions, owners, lengths)
-    ids_, positions_, owners_, lengths_ = (_send(column, like) for column in columns)
-    return Layout(ids_, positions_, owners_, lengths_, tuple(windows))
-
-
-def _window(lengths: np.ndarray, size: int, start: int, like: Tensor) -> Window:
-    ends = np.cumsum(lengths)[:, None]
-    within, own = np.arange(size), lengths[:, None]
-    filled = within < own
-    return Window(
-        texts=len(lengths),
-        size=size,
-        stream=slice(start, start + int(ends[-1, 0])),
-        slots=_send((ends - own + np.minimum(within, own - 1)).ravel(), like),
-        tokens=_send(np.flatnonzero(filled), like),
-        real=None if filled.all() else _send(filled.reshape(-1, 1), like).to(like.dtype),
+    windows = []
+    for a, b in pairwise(cuts):
+        size, first = int(sizes[a]), int(first_slots[a])
+        windows.append(Window(b - a, size, slice(first, first + (b - a) * size)))
+    return Layout(
+        ids=_send(ids.astype(np.int64), like),
+        positions=_send(positions, like),
+        owners=_send(owners, like),
+        lengths=_send(lengths, like),
+        windows=tuple(windows),
+        slots=_send(slots, like),
+        places=_send(places, like),
+        real=_send((places < own)[:, None], like).to(like.dtype),
+        tokens=_send(first_slots[owners] + positions, like),
     )
 
 
@@ -120,21 +100,24 @@ class Rotary:
     """Rotary position embedding of the first 2 × half features of a head (Su et al. 2021).
 
     Attributes:
-        cos, sin: Angles by position, shape [positions, half].
+        cos, sin: Angles of each position, or of each slot; shape [positions, half].
     """
 
     cos: Tensor
     sin: Tensor
 
+    def at(self, places: Tensor) -> Rotary:
+        """The angles of slots at these places of their texts."""
+        return Rotary(self.cos[places, None, None], self.sin[places, None, None])
+
     def turn(self, heads: Tensor, *, back: bool = False) -> None:
-        """Rotate heads in place, or back: shape [..., size, head_size]."""
-        size, half = heads.shape[-2], self.cos.shape[1]
-        cos, sin = self.cos[:size], self.sin[:size]
+        """Rotate heads in place, or back: shape [slots, heads, n, head_size]."""
+        half = self.cos.shape[-1]
         first, second = heads[..., :half], heads[..., half : 2 * half]
-        turned = first * sin
+        turned = first * self.sin
         sign = 1 if back else -1
-        first.mul_(cos).addcmul_(second, sin, value=sign)
-        second.mul_(cos).add_(turned, alpha=-sign)
+        first.mul_(self.cos).addcmul_(second, self.sin, value=sign)
+        second.mul_(self.cos).add_(turned, alpha=-sign)
 
 
 def attend(
@@ -148,7 +131,7 @@ def attend(
         layout: Of the stream.
         heads: Number of heads.
         scale: Scores are multiplied by it.
-        rotary: Turns queries and keys by their positions first.
+        rotary: Turns queries and keys of each slot first (`Rotary.at`).
 
     Returns:
         Shape [tokens, heads × head_size].
@@ -163,24 +146,23 @@ def _fused(
     mixed: Tensor, layout: Layout, heads: int, scale: float, rotary: Rotary | None
 ) -> Tensor:
     """By torch's fused kernels: fast on GPUs and for long texts."""
+    x = mixed[layout.slots].view(len(layout.slots), heads, 3, -1)
+    if rotary is not None:
+        x = x.clone()
+        rotary.turn(x[:, :, :2])
     parts = []
     for window in layout.windows:
-        x = window.spread(mixed).view(window.texts, window.size, heads, 3, -1)
-        heads_first = x.permute(3, 0, 2, 1, 4)
-        if rotary is not None:
-            heads_first = heads_first.clone()
-            rotary.turn(heads_first[:2])
-        query, key, value = heads_first.unbind()
+        query, key, value = _by_head(x[window.slots], window).unbind()
         out = F.scaled_dot_product_attention(query, key, value, is_causal=True, scale=scale)
-        parts.append(out.transpose(1, 2).flatten(2).flatten(0, 1)[window.tokens])
-    return torch.cat(parts)
+        parts.append(out.transpose(1, 2).flatten(2).flatten(0, 1))
+    return torch.cat(parts)[layout.tokens]
 
 
 class _Explicit(torch.autograd.Function):
     """By plain batched products, with the backward pass written out.
 
-    On a CPU this is two to four times as fast as torch's fused kernel for short texts and narrow
-    heads, and it is what torch's FlopCounterMode can count.
+    On a CPU this beats torch's fused kernel for short texts and narrow heads, and it is what
+    torch's FlopCounterMode can count. What can be done for all windows at once is.
     """
 
     @staticmethod
@@ -192,50 +174,54 @@ class _Explicit(torch.autograd.Function):
         scale: float,
         rotary: Rotary | None,
     ) -> Tensor:
+        x = mixed.index_select(0, layout.slots).view(len(layout.slots), heads, 3, -1)
+        if rotary is not None:
+            rotary.turn(x[:, :, :2])
+        x[:, :, 0] *= scale
+        result = x.new_empty(len(x), heads, x.shape[-1])
         saved = []
-        result = mixed.new_empty(len(mixed), mixed.shape[1] // 3)
         for window in layout.windows:
-            # [texts, size, heads, 3, head_size] → [3, texts × heads, size, head_size]
-            x = window.spread(mixed).view(window.texts, window.size, heads, 3, -1)
-            stacked = x.permute(3, 0, 2, 1, 4).flatten(1, 2)
+            stacked = _by_head(x[window.slots], window).flatten(1, 2)
             query, key, value = stacked.unbind()
-            if rotary is not None:
-                rotary.turn(stacked[:2])
-            query *= scale
             later = _later(window.size, query.dtype, query.device)
             weights = torch.baddbmm(later, query, key.mT).softmax(-1)
-            out = _product(weights, value).unflatten(0, (window.texts, heads)).transpose(1, 2)
-            window.gather(out.reshape(len(window.slots), -1), result)
+            _by_slot(result, window).copy_(_product(weights, value).unflatten(0, (-1, heads)))
             saved += [stacked, weights]
         ctx.save_for_backward(*saved)
-        ctx.layout, ctx.heads, ctx.scale, ctx.rotary = layout, heads, scale, rotary
-        return result
+        ctx.layout, ctx.scale, ctx.rotary = layout, scale, rotary
+        return result.flatten(1).index_select(0, layout.tokens)
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
-        (gradient,) = gradients
-        saved = ctx.saved_tensors
-        result = gradient.new_empty(len(gradient), 3 * gradient.shape[1])
-        for number, window in enumerate(ctx.layout.windows):
+        (gradient,), layout, saved = gradients, ctx.layout, ctx.saved_tensors
+        size = saved[0].shape[-1]
+        g = gradient.index_select(0, layout.slots).mul_(layout.real).unflatten(1, (-1, size))
+        result = g.new_empty(*g.shape[:2], 3, size)
+        for number, window in enumerate(layout.windows):
             stacked, weights = saved[2 * number : 2 * number + 2]
             query, key, value = stacked.unbind()
-            g = window.spread(gradient)
-            if window.real is not None:
-                g *= window.real
-            g = g.view(window.texts, window.size, ctx.heads, -1).transpose(1, 2).flatten(0, 1)
+            inward = _by_slot(g, window).flatten(0, 1)
             scores = torch._softmax_backward_data(
-                torch.bmm(g, value.mT), weights, -1, weights.dtype
+                torch.bmm(inward, value.mT), weights, -1, weights.dtype
             )
-            products = torch.empty_like(stacked)
-            products[0] = _product(scores, key)
-            products[0] *= ctx.scale
-            products[1] = _product(scores.mT, query)  # already scaled
-            products[2] = _product(weights.mT, g)
-            if ctx.rotary is not None:
-                ctx.rotary.turn(products[:2], back=True)
-            split = products.unflatten(1, (window.texts, ctx.heads)).permute(1, 3, 2, 0, 4)
-            window.gather(split.reshape(len(window.slots), -1), result)
-        return result, None, None, None, None
+            products = (scores, key), (scores.mT, query), (weights.mT, inward)
+            for part, (left, right) in zip(result.unbind(2), products, strict=True):
+                out = _by_slot(part, window)
+                out.copy_(_product(left, right).unflatten(0, out.shape[:2]))
+        result[:, :, 0] *= ctx.scale  # the saved queries, and so the keys' gradient, have it
+        if ctx.rotary is not None:
+            ctx.rotary.turn(result[:, :, :2], back=True)
+        return result.flatten(1).index_select(0, layout.tokens), None, None, None, None
+
+
+def _by_head(x: Tensor, window: Window) -> Tensor:
+    """View of [slots, heads, 3, head_size] as [3, texts, heads, size, head_size]."""
+    return x.unflatten(0, (window.texts, window.size)).permute(3, 0, 2, 1, 4)
+
+
+def _by_slot(x: Tensor, window: Window) -> Tensor:
+    """View of [all slots, heads, head_size] as [texts, heads, size, head_size] of a window."""
+    return x[window.slots].unflatten(0, (window.texts, window.size)).transpose(1, 2)
 
 
 def _product(left: Tensor, right: Tensor) -> Tensor:

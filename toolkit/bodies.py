@@ -96,6 +96,11 @@ class NeoxBody(Body):
             and model.rotary_emb.rope_type == "default"
         )
 
+    def _angles(self, layout: Layout) -> Rotary:
+        if layout.windows[-1].size > len(self.rotary.cos):
+            self.rotary = self._rotary(2 * layout.windows[-1].size)
+        return self.rotary.at(layout.places)
+
     def _rotary(self, positions: int) -> Rotary:
         every = torch.arange(positions, device=self.like.device)[None]
         with torch.no_grad():
@@ -104,26 +109,26 @@ class NeoxBody(Body):
         return Rotary(cos, sin)
 
     def prefix(self, tokens: Tensor, layout: Layout) -> Tensor:
+        rotary = self._angles(layout)
         with torch.no_grad():
             for block in self.blocks[: self.first_trained]:
-                tokens = self._block(block, tokens, layout)
+                tokens = self._block(block, tokens, layout, rotary)
         return tokens
 
     def trunk(self, states: Tensor, layout: Layout, *, checkpointing: bool = False) -> Tensor:
+        rotary = self._angles(layout)
         for block in self.blocks[self.first_trained :]:
             if checkpointing:
-                states = checkpoint(self._block, block, states, layout, use_reentrant=False)
+                states = checkpoint(self._block, block, states, layout, rotary, use_reentrant=False)
             else:
-                states = self._block(block, states, layout)
+                states = self._block(block, states, layout, rotary)
         return self.model.final_layer_norm(states)
 
-    def _block(self, block: Any, states: Tensor, layout: Layout) -> Tensor:
+    def _block(self, block: Any, states: Tensor, layout: Layout, rotary: Rotary) -> Tensor:
         """x + dense(attention(norm(x))) + mlp(norm'(x)): the parallel residual."""
         attention, mlp = block.attention, block.mlp
-        if layout.windows[-1].size > len(self.rotary.cos):
-            self.rotary = self._rotary(2 * layout.windows[-1].size)
         mixed = _linear(attention.query_key_value, block.input_layernorm(states))
-        mixed = attend(mixed, layout, self.heads, attention.scaling, self.rotary)
+        mixed = attend(mixed, layout, self.heads, attention.scaling, rotary)
         biases = [x.bias for x in (attention.dense, mlp.dense_4h_to_h) if x.bias is not None]
         total = states + sum(biases) if biases else states
         total = _add_linear(total, attention.dense, mixed)
@@ -218,14 +223,14 @@ class HubBody(Body):
             if not self.first_trained:
                 states = self._rectangle(states, layout)
             hidden = self._forward(states[0] if isinstance(states, tuple) else states, layout)
-        return hidden[0] if self.packed else hidden.flatten(0, 1)[layout.windows[0].tokens]
+        return hidden[0] if self.packed else hidden.flatten(0, 1)[layout.tokens]
 
     def _rectangle(self, tokens: Tensor, layout: Layout) -> Tensor:
         """The stream as one long text, or its texts padded to rows of one length."""
         if self.packed:
             return tokens[None]
         (window,) = layout.windows
-        return window.spread(tokens).view(window.texts, window.size, -1)
+        return tokens[layout.slots].view(window.texts, window.size, -1)
 
     def _forward(self, tokens: Tensor, layout: Layout) -> Tensor:
         if not self.packed:
