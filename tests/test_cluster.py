@@ -47,7 +47,10 @@ def kernels(mark: str) -> list[psutil.Process]:
 
 @pytest.fixture
 def scheduler(tmp_path):
-    """A scheduler and two workers, each a process of its own, on the loopback."""
+    """A scheduler and two workers, each a process of its own, on the loopback.
+
+    Yields its address and the three processes, the scheduler first.
+    """
     file = tmp_path / "scheduler.json"
     dask, place = f"{sys.executable} -m distributed.cli.dask_", f"--scheduler-file {file}"
     own = f"--nthreads 1 --no-nanny --resources GPU=1 --local-directory {tmp_path / 'dask'}"
@@ -64,7 +67,7 @@ def scheduler(tmp_path):
         with Client(scheduler_file=str(file)) as client:
             client.wait_for_workers(2, timeout=60)
             address = client.scheduler.address
-        yield address, processes[1:]
+        yield address, processes
     finally:
         for process in processes[::-1]:
             process.kill()
@@ -72,13 +75,13 @@ def scheduler(tmp_path):
 
 
 def test_workers_of_a_scheduler_run_a_sweep_and_one_may_die(tmp_path, scheduler):
-    address, workers = scheduler
+    address, processes = scheduler
     plan = make_sweep(tmp_path / "sweep", SIX, NOTED + WRITE)
     killed = []
 
     def kill_one(state):
         if not killed:
-            killed.append(workers[0].kill())
+            killed.append(processes[1].kill())
 
     summary = run_sweep(plan, cluster=address, resources={"GPU": 1}, ended=kill_one)
     assert summary.ok and len(read_table(plan.folder)) == 6
@@ -138,6 +141,18 @@ def test_when_the_sweep_goes_its_kernels_go(tmp_path, scheduler, signum):
     os.kill(sweep.pid, signum)
     assert sweep.wait(30) == (130 if signum == 2 else -9)
     assert within(30, lambda: names() == ["interrupted"] * 2)
+
+
+def test_a_scheduler_that_dies_is_a_sentence_and_loses_no_run(tmp_path, scheduler):
+    address, processes = scheduler
+    plan = make_sweep(tmp_path / "sweep", SIX, NOTED + WRITE)
+    with pytest.raises(ToolkitError, match=r"scheduler at .* is gone"):
+        run_sweep(plan, cluster=address, ended=lambda state: processes[0].kill())
+    finished = [state.name for state in plan.states()].count("finished")
+    assert finished >= 1
+    assert within(30, lambda: "running" not in [state.name for state in plan.states()])
+    summary = run_sweep(plan)
+    assert summary.ok and summary.started <= 6 - finished
 
 
 def test_a_scheduler_that_does_not_answer_is_a_sentence(tmp_path, monkeypatch):

@@ -15,7 +15,7 @@ import os
 import threading
 import time
 import uuid
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any
@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any
 from toolkit import hardware
 from toolkit.errors import ToolkitError
 from toolkit.folders import RunFolder, RunState
-from toolkit.runs import RunConfig
+from toolkit.runs import ENDED, RunConfig
 from toolkit.templates import Template
 
 if TYPE_CHECKING:
@@ -115,6 +115,11 @@ class Cluster:
             if future == "stop":
                 self._cancel(list(self._pending))
                 continue
+            if future.cancelled() and not self.stopped.is_set():
+                raise ToolkitError(
+                    f"the dask scheduler at {self.address} is gone; what has finished is kept, "
+                    "so run the sweep again when there is one"
+                )
             folder, tries = self._pending.pop(future)
             state = self._state(future, folder)
             if state.name == "interrupted" and tries < MOST_TRIES and not self.stopped.is_set():
@@ -156,25 +161,24 @@ class Cluster:
         """What became of a run, from its folder; the task's answer only adds the reason."""
         if future.status != "finished":
             words = "the sweep was stopped" if future.cancelled() else f"{future.exception()!r}"
-            deadline = time.monotonic() + 4 * _WATCH_SECONDS
-            while (state := folder.state()).name == "running" and time.monotonic() < deadline:
-                time.sleep(0.05)
+            state = _wait(folder, lambda name: name != "running", 4 * _WATCH_SECONDS)
             if state.ended or state.name in ("planned", "failed"):
                 return state
             return RunState(folder.config, "interrupted", words, seconds=state.seconds)
         name, reason, seconds = future.result()
-        deadline = time.monotonic() + _SHARED_FOLDER_SECONDS
-        while True:
-            state = folder.state()
-            if state.name == name:
-                return state
-            if time.monotonic() > deadline or state.ended:
-                break
-            time.sleep(0.1)
-        if state.ended:
+        state = _wait(folder, lambda seen: seen in (name, *ENDED), _SHARED_FOLDER_SECONDS)
+        if state.ended or state.name == name:
             return state
-        return RunState(folder.config, "interrupted", reason or "no record of it is to be seen",
-                        seconds=seconds)  # fmt: skip
+        reason = reason or "no record of it is to be seen"
+        return RunState(folder.config, "interrupted", reason, seconds=seconds)
+
+
+def _wait(folder: RunFolder, wanted: Callable[[str], bool], seconds: float) -> RunState:
+    """A run's state as soon as it is a wanted one, or as it is after so many seconds."""
+    deadline = time.monotonic() + seconds
+    while not wanted((state := folder.state()).name) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    return state
 
 
 # On a worker.

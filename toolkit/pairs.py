@@ -145,8 +145,7 @@ def _columns(names: list[str], where: str) -> tuple[str, str]:
         if set(columns) <= set(names):
             return columns
     wanted = ", ".join("/".join(columns) for columns in COLUMNS)
-    seen = ", ".join(name if name.isprintable() else ascii(name) for name in names)
-    raise ToolkitError(f"{where} has the columns {seen:.200}; needed: {wanted}")
+    raise ToolkitError(f"{where} has the columns {', '.join(names):.200}; needed: {wanted}")
 
 
 def _read_jsonl(path: Path) -> Iterator[Pair]:
