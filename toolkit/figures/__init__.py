@@ -14,9 +14,11 @@ from toolkit.figures.budget import (
 from toolkit.figures.isoflop import loss_by_params, loss_by_params_panels
 from toolkit.figures.setting import loss_by_setting, loss_by_setting_panels, varied_cells
 from toolkit.figures.style import (
+    COLOURS,
     budget_colours,
     budget_legend,
     colour,
+    log_axis,
     look,
     method_legend,
     single,
@@ -24,12 +26,14 @@ from toolkit.figures.style import (
 )
 
 __all__ = [
+    "COLOURS",
     "budget_colours",
     "budget_legend",
     "colour",
     "frontier_crossovers",
     "law_by_budget",
     "laws_panels",
+    "log_axis",
     "look",
     "loss_by_budget",
     "loss_by_params",

@@ -31,14 +31,17 @@ from toolkit.study import Study
 from toolkit.wording import count, method_name, scientific
 
 
-def loss_by_budget(study: Study, ax: Axes, *, labels: bool = True) -> Axes:
+def loss_by_budget(
+    study: Study, ax: Axes, *, labels: bool = True, ends: tuple[float, float] | None = None
+) -> Axes:
     """Optimal loss against budget for all methods, the frontier, and where it changes hands.
 
     Bands are of 95 %. Solid where budgets were tried, dashed on grey where the law extrapolates.
     Points are the losses that the laws were fitted to, hollow where the best size tried stands in.
+    `ends` are the budgets between which laws are drawn.
     """
     low, high = study.budgets[0], study.budgets[-1]
-    ends = (low / REACH, high * REACH)
+    ends = ends or (low / REACH, high * REACH)
     for method, fit in study.fits.items():
         _law(fit.loss_law, method, ax, ends)
     grid = np.geomspace(*ends, 200)
@@ -112,13 +115,20 @@ def laws_panels(study: Study) -> Figure:
     return figure
 
 
-def law_by_budget(study: Study, quantity: str, ax: Axes, *, labels: bool = True) -> Axes:
+def law_by_budget(
+    study: Study,
+    quantity: str,
+    ax: Axes,
+    *,
+    labels: bool = True,
+    ends: tuple[float, float] | None = None,
+) -> Axes:
     """N*(C) or D*(C): compute-optimal `params` or `tokens` against budget, every method.
 
     Fitted through bracketed minima only, which are the points shown.
     """
     low, high = study.budgets[0], study.budgets[-1]
-    ends = (low / REACH, high * REACH)
+    ends = ends or (low / REACH, high * REACH)
     for method, fit in study.fits.items():
         law = fit.params_law if quantity == "params" else fit.tokens_law
         _law(law, method, ax, ends)

@@ -50,6 +50,9 @@ def loss_by_params(
     shades = colours or budget_colours([m.budget_flop for m in fit.minima])
     for minimum in fit.minima:
         _parabola(minimum, ax, shades[minimum.budget_flop])
+    sizes = [size for minimum in fit.minima for size in minimum.parabola.sizes]
+    room = max(max(sizes) / min(sizes), 4) ** 0.08
+    ax.set_xlim(min(sizes) / room, max(sizes) * room)
     log_axis(ax.xaxis, count)
     ax.set(xlabel="non-embedding parameters", ylabel=LOSS, title=title)
     return ax

@@ -86,15 +86,20 @@ def budget_legend(
     place.legend(handles=lines, title=BUDGET, alignment="left", **where)
 
 
-def method_legend(ax: Axes, methods: Sequence[str], *, frontier: bool = False) -> None:
-    """A legend of methods in their fixed order."""
+def method_legend(
+    ax: Axes, methods: Sequence[str], *, frontier: bool = False, inside: bool = False
+) -> None:
+    """A legend of methods in their fixed order, beside the panel or at its lower left."""
     lines = [
         Line2D([], [], color=colour(m), marker=MARKERS.get(m, OTHER_MARKER), label=method_name(m))
         for m in methods
     ]
     if frontier:
         lines.append(Line2D([], [], color=INK, lw=7, alpha=0.13, label="frontier"))
-    ax.legend(handles=lines, loc="upper left", bbox_to_anchor=(1.0, 1.0))
+    if inside:
+        ax.legend(handles=lines, loc="lower left", fontsize="small")
+    else:
+        ax.legend(handles=lines, loc="upper left", bbox_to_anchor=(1.0, 1.0))
 
 
 def scale() -> float:

@@ -1,0 +1,339 @@
+import asyncio
+import json
+import re
+
+import pytest
+import yaml
+
+from toolkit.errors import ToolkitError
+from toolkit.explorer import app, explore, find_sweeps, widget_errors
+from toolkit.explorer.alerts import MARK, Alerts
+from toolkit.explorer.latest import Latest
+from toolkit.plan import expand
+from toolkit.suite import KNOWN
+from toolkit.synthetic import BUDGETS, TRUTH, run_table
+
+RECIPE, SIZES, FRONTIER, SETTINGS, LAW = range(5)
+
+
+def star(view):
+    return float(view.frontier.star.get_xdata()[0]), float(view.frontier.star.get_ydata()[0])
+
+
+def test_it_opens_on_the_recipe_of_the_largest_budget(explorer):
+    assert explorer.tabs.selected_index == RECIPE
+    assert explorer.budget.flop.value == BUDGETS[-1]
+    view = explorer.view
+    assert star(view) == (BUDGETS[-1], view.recipe.methods[0].loss.value)
+    assert view.picture.png.startswith(b"\x89PNG")
+    for question in ("How large", "How much data", "Which method", "Which hyperparameters"):
+        assert question in view.readout.value
+
+
+def test_moving_the_budget_moves_the_point_the_words_and_nothing_else(explorer):
+    view = explorer.view
+    before = (view.picture.png, view.readout.value, view.picture.alt)
+    drawing, height = view.drawing, view.readout.layout.height
+    explorer.budget.flop.slider.value = 2e11
+    assert star(view) == pytest.approx((2e11, view.recipe.methods[0].loss.value))
+    after = (view.picture.png, view.readout.value, view.picture.alt)
+    assert all(old != new for old, new in zip(before, after, strict=True))
+    assert "2×10¹¹ FLOP" in view.picture.alt
+    assert view.drawing is drawing and view.readout.layout.height == height
+    explorer.budget.flop.slider.value = BUDGETS[-1]
+    assert (view.picture.png, view.readout.value, view.picture.alt) == before
+
+
+def test_the_recipe_shows_near_optimal_sizes_and_the_regret_of_every_method(explorer):
+    explorer.budget.flop.twin.value = "1e12"
+    view = explorer.view
+    near = view.sizes.near.get_xdata()
+    assert tuple(near) == pytest.approx(view.recipe.size.near_optimal)
+    for choice in view.recipe.methods:
+        bar, _, text = view.regrets.bars[choice.method]
+        assert bar.get_xdata()[1] == pytest.approx(max(0, choice.regret.value))
+        expected = "best" if choice.method == view.recipe.method else f"{choice.regret.value:+.3f}"
+        assert text.get_text().strip() == expected
+    assert view.recipe.size.nearest.name in view.readout.value
+
+
+def test_limits_on_pairs_and_size_reach_the_recipe(explorer):
+    explorer.max_params.switch.value = True
+    explorer.max_params.twin.value = "20k"
+    assert explorer.view.recipe.size.params.value <= 20_000
+    explorer.max_pairs.switch.value = True
+    explorer.max_pairs.twin.value = "1k"
+    assert explorer.view.recipe.data.distinct_pairs == 1000
+    assert "distinct" in explorer.view.warnings.value
+    explorer.max_params.switch.value = explorer.max_pairs.switch.value = False
+    assert explorer.view.recipe.max_params is None and explorer.view.recipe.max_pairs is None
+
+
+def test_hours_on_a_gpu_are_a_budget_too(explorer):
+    explorer.budget.unit.value = "l4"
+    explorer.budget.flop.twin.value = "1e-4"
+    assert "hours on one l4" in explorer.view.picture.alt
+    assert explorer.view.recipe.budget_flop == pytest.approx(121e12 * 0.4 * 0.36)
+
+
+def test_what_is_copied_runs(explorer):
+    explorer.budget.flop.twin.value = "1e12"
+    texts = re.findall(r'data-text="([^"]*)"', explorer.view.copy.value)
+    from html import unescape
+
+    (config,) = expand(None, yaml.safe_load(unescape(texts[0]))["grid"])
+    assert config.method == explorer.view.recipe.method and config.decoder in KNOWN
+    assert unescape(texts[1]).startswith("papermill notebooks/train.ipynb")
+
+
+def test_full_and_lora_are_side_by_side_and_the_others_one_click_away(explorer):
+    explorer.tabs.selected_index = SIZES
+    view = explorer.view
+
+    def shown():
+        return {m for m, panel in view.panels.items() if panel.ax.get_visible()}
+
+    assert shown() == {"full", "lora"}
+    places = [view.panels[m].ax.get_position().x0 for m in ("full", "lora")]
+    assert places == sorted(places)
+    before = view.picture.png
+    view.buttons["bias"].value = True
+    assert shown() == {"full", "lora", "bias"} and view.picture.png != before
+    assert "bias tuning" in view.picture.alt
+    view.buttons["bias"].value = False
+    assert view.picture.png == before
+
+
+def test_the_expected_curve_follows_the_budget(explorer):
+    explorer.tabs.selected_index = SIZES
+    explorer.budget.flop.twin.value = "1e12"
+    panel = explorer.view.panels["full"]
+    low = min(panel.curve.get_ydata())
+    assert low == pytest.approx(TRUTH["full"].optimum(1e12)[2], rel=0.02)
+    explorer.budget.flop.twin.value = "3e11"
+    assert min(panel.curve.get_ydata()) > low
+
+
+def test_the_frontier_tab_shows_loss_size_and_data_of_every_method(explorer):
+    explorer.tabs.selected_index = FRONTIER
+    explorer.budget.flop.twin.value = "1e12"
+    view = explorer.view
+    for quantity, place in (("loss", 2), ("params", 0), ("tokens", 1)):
+        view.quantity.value = quantity
+        for method, point in view.points.items():
+            assert point.get_xdata()[0] == 1e12
+            expected = TRUTH[method].optimum(1e12)[place]
+            assert point.get_ydata()[0] == pytest.approx(expected, rel=0.3)
+    assert "full fine-tuning" in view.picture.alt
+
+
+def test_the_rank_tab_shows_one_size_and_names_the_best_rank(explorer):
+    explorer.tabs.selected_index = SETTINGS
+    view = explorer.view
+    assert view.choice.value == ("lora", "lora_rank")
+    explorer.budget.flop.twin.value = "1e12"
+    cell = next(c for c in view.sizes[view.size] if c.budget_flop == 1e12)
+    assert tuple(view.bold.get_xdata()) == cell.values
+    assert tuple(view.bold.get_ydata()) == cell.losses
+    assert "LoRA rank 64 is best" in view.picture.alt
+    before = view.picture.png
+    view.slider.value = 0
+    assert view.twin.value == 0 and view.size == KNOWN["small-7k"].params
+    assert view.picture.png != before
+    view.twin.value = 5
+    assert view.slider.value == 5 and "small-559k" in view.picture.alt
+    view.choice.value = ("freeze", "trained_blocks")
+    assert "trained blocks" in view.picture.alt
+
+
+def test_leaving_out_runs_by_click_list_or_rule_moves_the_law(explorer):
+    explorer.tabs.selected_index = LAW
+    view = explorer.view
+    everything = view.result.n_points
+    run = view.rows.iloc[3]
+    figure, ax = view.drawing.figure, view.runs_ax
+    x, y = ax.transData.transform((run["params"], run["loss"])) / figure.bbox.size
+    for _ in range(2):
+        view.picture._handle_custom_msg({"kind": "click", "x": x, "y": 1 - y}, [])
+        explorer.alerts.check()
+        dropped = view.dropped.value
+        assert view.result.n_points == everything - len(dropped)
+    assert dropped == ()
+    view.picture._handle_custom_msg({"kind": "click", "x": 0.99, "y": 0.99}, [])
+    assert view.dropped.value == ()
+    view.dropped.value = (3, 4)
+    assert view.result.n_points == everything - 2
+    assert len(view.out.get_xdata()) == 2
+    view.highest.twin.value = 4
+    assert view.highest.slider.value == 4 and view.result.n_points == everything - 6
+    view.lowest.slider.value = 1
+    assert min(view.result.curves) == BUDGETS[1]
+    view.all_back.click()
+    assert view.result.n_points == everything
+
+
+def test_form_method_and_held_out_budgets_can_be_chosen(explorer):
+    explorer.tabs.selected_index = LAW
+    view = explorer.view
+    before = view.picture.png
+    view.form.value = "power"
+    assert view.result.form == "power" and "power: " in view.picture.alt
+    view.held_out.slider.value = 2
+    assert len(view.result.prediction.budgets) == 2
+    assert len(view.foretold.get_xdata()) == 2
+    view.method.value = "lora"
+    assert set(view.rows["method"]) == {"lora"}
+    assert view.picture.png != before
+
+
+def test_only_the_visible_tab_is_drawn_and_none_is_stale_when_it_is_opened(explorer):
+    hidden = explorer.views[FRONTIER]
+    assert hidden.picture.png == b""
+    explorer.tabs.selected_index = FRONTIER
+    seen = hidden.picture.png
+    explorer.tabs.selected_index = RECIPE
+    explorer.budget.flop.twin.value = "2e11"
+    assert hidden.picture.png == seen
+    explorer.tabs.selected_index = FRONTIER
+    assert hidden.picture.png != seen and "2×10¹¹" in hidden.picture.alt
+
+
+def test_another_sweep_leaves_nothing_of_the_first(explorer, tmp_path):
+    other = tmp_path / "other.csv"
+    run_table(truth={"full": TRUTH["full"]}, budgets=(1e9, 1e10)).to_csv(other, index=False)
+    for index in range(5):
+        explorer.tabs.selected_index = index
+    explorer.path.value = str(other)
+    assert explorer.sweep.value == str(other)
+    assert explorer.budget.flop.value == 1e10
+    for index in range(5):
+        explorer.tabs.selected_index = index
+        assert "LoRA" not in explorer.view.picture.alt
+        assert "10¹³" not in explorer.view.picture.alt
+    assert explorer.study.methods == ("full",)
+
+
+def test_a_wrong_path_is_said_and_the_picture_stays(explorer):
+    before = explorer.view.picture.png
+    explorer.path.value = "/no/such/table.csv"
+    assert "no run table at /no/such/table.csv" in explorer.alerts.widget.value
+    assert explorer.view.picture.png == before
+    explorer.budget.flop.twin.value = "1e12"
+    assert explorer.alerts.widget.value == ""
+
+
+def test_text_from_the_data_is_escaped():
+    evil = "<img src=x onerror=alert(1)>"
+    table = run_table(truth={evil: TRUTH["full"]}).assign(decoder=evil, data=evil)
+    explorer = explore(table, resamples=20)
+    for index in range(5):
+        explorer.tabs.selected_index = index
+        view = explorer.view
+        assert "<img" not in view.readout.value + explorer.alerts.widget.value
+    assert "<img" not in explorer.views[0].copy.value + explorer.views[0].warnings.value
+    explorer.alerts.check()
+
+
+@pytest.mark.parametrize(
+    "table",
+    [
+        run_table()[["method", "params", "budget_flop", "loss"]],
+        run_table(decoders=("small-7k",), budgets=(1e12,)),
+        run_table(truth={"bias": TRUTH["bias"]}, budgets=(1e12, 2e12)),
+    ],
+)
+def test_every_tab_stands_any_table(table):
+    explorer = explore(table, resamples=20)
+    for index in range(5):
+        explorer.tabs.selected_index = index
+        explorer.budget.flop.slider.value *= 1.5
+        assert explorer.view.picture.alt or explorer.alerts.widget.value
+    explorer.alerts.check()
+
+
+def test_the_reference_sweep_comes_first(tmp_path):
+    for name in ("aaa", "reference", "zzz"):
+        (tmp_path / name).mkdir()
+        run_table().to_csv(tmp_path / name / "runs.csv", index=False)
+    (tmp_path / "empty").mkdir()
+    assert list(find_sweeps(tmp_path)) == ["reference", "aaa", "zzz"]
+
+
+def test_without_any_sweep_it_opens_on_an_example(monkeypatch):
+    monkeypatch.setattr(app, "find_sweeps", dict)
+    explorer = explore(resamples=20)
+    assert explorer.sweep.value == app.EXAMPLE
+    explorer.alerts.check()
+
+
+def test_a_table_that_cannot_be_read_is_refused_at_once():
+    with pytest.raises(ToolkitError, match="cannot be used"):
+        explore("/no/such/table.csv")
+
+
+def test_with_nothing_to_judge_by_the_law_tab_shows_the_runs_and_says_so(explorer):
+    explorer.tabs.selected_index = LAW
+    view = explorer.view
+    view.lowest.slider.value = 3
+    view.held_out.slider.value = 2
+    assert view.result is None and "hold out fewer" in view.picture.alt
+    assert not len(view.line.get_xdata()) and "hold out fewer" in view.readout.value
+    view.held_out.slider.value = 1
+    assert view.result is not None and "held out fewer" not in view.readout.value
+
+
+def test_a_failing_callback_is_shown_and_fails_the_test(table, monkeypatch):
+    explorer = explore(table, resamples=20)
+
+    def fail(ask):
+        raise RuntimeError("<planted>")
+
+    monkeypatch.setattr(explorer.views[RECIPE], "show", fail)
+    explorer.budget.flop.slider.value = 2e11
+    assert MARK in explorer.alerts.widget.value
+    assert "&lt;planted&gt;" in explorer.alerts.widget.value
+    with pytest.raises(RuntimeError, match="planted"):
+        explorer.alerts.check()
+
+
+def test_errors_are_found_in_the_state_of_an_executed_notebook():
+    alerts = Alerts()
+    alerts.guard(lambda: 1 / 0)()
+    state = {
+        "a": {"state": {"value": alerts.widget.value}},
+        "b": {"state": {"outputs": [{"output_type": "error", "ename": "E", "evalue": "v"}]}},
+        "c": {"state": {"value": 3}},
+    }
+    mime = "application/vnd.jupyter.widget-state+json"
+    notebook = {"metadata": {"widgets": {mime: {"state": state}}}}
+    found = widget_errors(json.loads(json.dumps(notebook)))
+    assert len(found) == 2 and "ZeroDivisionError" in found[0] and found[1] == "E: v"
+    assert widget_errors({"metadata": {}}) == []
+
+
+def test_a_burst_of_changes_is_drawn_once_with_the_last_value(explorer):
+    async def drag():
+        before = explorer.redraw.answers
+        for step in range(50):
+            explorer.budget.flop.slider.value = 1e11 * 1.05**step
+            await asyncio.sleep(0)
+        await asyncio.sleep(0.3)
+        return explorer.redraw.answers - before
+
+    answers = asyncio.run(drag())
+    assert 1 <= answers <= 10
+    assert star(explorer.view)[0] == pytest.approx(1e11 * 1.05**49)
+
+
+def test_flush_answers_at_once():
+    async def ask():
+        answered = []
+        latest = Latest(lambda: answered.append(1), pause=60)
+        latest.request()
+        latest.request()
+        assert not answered
+        latest.flush()
+        latest.flush()
+        return answered
+
+    assert asyncio.run(ask()) == [1]

@@ -1,0 +1,174 @@
+"""The explorer: sweeps to choose from, a budget to move, and tabs that answer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import ipywidgets as widgets
+import pandas as pd
+
+from toolkit.errors import ToolkitError
+from toolkit.explorer.alerts import Alerts
+from toolkit.explorer.controls import BudgetControl, LogControl
+from toolkit.explorer.frontier_view import FrontierView
+from toolkit.explorer.latest import Latest
+from toolkit.explorer.law_view import LawView
+from toolkit.explorer.recipe_view import RecipeView, budget_range
+from toolkit.explorer.settings_view import SettingsView
+from toolkit.explorer.sizes_view import SizesView
+from toolkit.explorer.view import Ask
+from toolkit.runs import read_table
+from toolkit.study import Study
+from toolkit.suite import SUITE_FOLDER
+from toolkit.synthetic import run_table
+
+RUNS = SUITE_FOLDER.parent
+FIRST = "reference"  # The sweep that ships with the project.
+EXAMPLE = "an example (synthetic runs, known truth)"
+GIVEN = "the table given"
+
+Source = Callable[[], pd.DataFrame]
+
+
+def find_sweeps(folder: str | Path = RUNS) -> dict[str, Source]:
+    """The sweeps with a run table under `folder`, the reference first, then by name."""
+    found = sorted(
+        (path.parent for path in Path(folder).glob("*/runs.csv")),
+        key=lambda path: (path.name != FIRST, path.name),
+    )
+    return {path.name: lambda path=path: read_table(path) for path in found}  # type: ignore[misc]
+
+
+class Explorer(widgets.VBox):
+    """Ask a sweep for the recipe at a budget.
+
+    Attributes:
+        sweep, path: Which runs: a sweep by name, or the path of any run table.
+        budget, max_pairs, max_params: What is asked.
+        tabs, views: The answers; only the visible one is kept up to date.
+        alerts: What went wrong (`alerts.check()` raises it).
+        study: The runs shown and their laws.
+    """
+
+    def __init__(self, sources: dict[str, Source], *, resamples: int = 1000) -> None:
+        self.alerts = Alerts()
+        self.sources = dict(sources)
+        self.resamples = resamples
+        self._studies: dict[str, Study] = {}
+        self._stale: set[int] = set()
+        self.redraw = Latest(self.alerts.guard(self._answer))
+        wide = widgets.Layout(width="420px")
+        self.sweep = widgets.Dropdown(options=list(self.sources), description="sweep", layout=wide)
+        self.path = widgets.Text(
+            placeholder="or the path of a run table (CSV) or a sweep's folder",
+            continuous_update=False,
+            layout=widgets.Layout(width="400px"),
+        )
+        self.budget = BudgetControl(1e11, 1e13, 1e12, self.alerts)
+        self.max_pairs = LogControl("pairs at most", 1e3, 1e9, 1e5, self.alerts, optional=True)
+        self.max_params = LogControl("size at most", 1e3, 1e11, 1e6, self.alerts, optional=True)
+        self.views = [
+            view(self.alerts)
+            for view in (RecipeView, SizesView, FrontierView, SettingsView, LawView)
+        ]
+        self.tabs = widgets.Tab([view.widget for view in self.views])
+        self.tabs.titles = tuple(view.title for view in self.views)
+        super().__init__(
+            [
+                widgets.HBox([self.sweep, self.path]),
+                self.budget.widget,
+                widgets.HBox([self.max_pairs.widget, self.max_params.widget]),
+                widgets.HBox([self.budget.share, self.alerts.widget]),
+                self.tabs,
+            ],
+            layout=widgets.Layout(max_width="1080px"),
+        )
+        self.alerts.observe(self.sweep, self._choose)
+        self.alerts.observe(self.path, self._open)
+        self.alerts.observe(self.tabs, lambda _: self._answer(), "selected_index")
+        self.alerts.observe(self.budget.utilisation, lambda _: self.redraw.request())
+        self.alerts.observe(self.budget.unit, lambda _: self.redraw.request())
+        for control in (self.budget.flop, self.max_pairs, self.max_params):
+            self.alerts.observe(control, lambda _: self.redraw.request())
+        self.alerts.guard(self._choose)(self.sweep.value)
+
+    @property
+    def view(self) -> RecipeView | SizesView | FrontierView | SettingsView | LawView:
+        """The visible tab."""
+        return self.views[self.tabs.selected_index or 0]
+
+    def flush(self) -> None:
+        """Draw now what a burst of changes has asked for."""
+        self.redraw.flush()
+
+    def _open(self, path: str) -> None:
+        """Show the run table at a path that a person typed."""
+        if not path.strip():
+            return
+        name = path.strip()
+        self._study_of(name, lambda: read_table(name))
+        if name not in self.sources:
+            self.sources[name] = lambda: read_table(name)
+            self.sweep.options = list(self.sources)
+        self.sweep.value = name
+
+    def _choose(self, name: str) -> None:
+        if name is None:
+            return
+        study = self._study_of(name, self.sources[name])
+        self.study = study
+        self._stale = set(range(len(self.views)))
+        low, high = budget_range(study)
+        self.max_params.reach(float(study.runs["params"].min()), 1e11)
+        self.budget.flop.reach(low, high)
+        self.budget.flop.set(study.budgets[-1])
+        self.redraw.request()
+
+    def _study_of(self, name: str, source: Source) -> Study:
+        if name not in self._studies:
+            self._studies[name] = Study.of(source(), resamples=self.resamples)
+        return self._studies[name]
+
+    def _answer(self) -> None:
+        index = self.tabs.selected_index or 0
+        view = self.views[index]
+        if index in self._stale:
+            view.load(self.study)
+            self._stale.discard(index)
+        flop = self.budget.flop.value
+        assert flop is not None
+        pairs = self.max_pairs.value
+        view.show(
+            Ask(
+                flop,
+                self.budget.in_words,
+                None if pairs is None else max(1, round(pairs)),
+                self.max_params.value,
+            )
+        )
+
+
+def explore(source: str | Path | pd.DataFrame | None = None, *, resamples: int = 1000) -> Explorer:
+    """The explorer, on the sweeps under `runs/` or on a given one.
+
+    Args:
+        source: A run table, the path of one, or a sweep's folder; by default the first sweep
+            found under `runs/`, and a synthetic example where there is none.
+        resamples: Of the bootstrap behind the intervals.
+
+    Raises:
+        ToolkitError: The table cannot be read or fitted.
+    """
+    sources = find_sweeps()
+    if isinstance(source, pd.DataFrame):
+        table = source
+        sources = {GIVEN: lambda: table, **sources}
+    elif source is not None:
+        sources = {str(source): lambda: read_table(source), **sources}
+    sources[EXAMPLE] = lambda: run_table(ranks=(8, 32, 64, 128, 512), seeds=(0, 1))
+    explorer = Explorer(sources, resamples=resamples)
+    if not hasattr(explorer, "study"):
+        explorer.alerts.check()
+        raise ToolkitError(f"no runs to show: {next(iter(sources))} cannot be used")
+    return explorer

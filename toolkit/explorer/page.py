@@ -1,0 +1,172 @@
+"""The explorer as one HTML file without a kernel: the budget slider moves through ready answers."""
+
+from __future__ import annotations
+
+import base64
+import json
+from html import escape
+from pathlib import Path
+
+import numpy as np
+
+from toolkit import hardware
+from toolkit.explorer.alerts import Alerts
+from toolkit.explorer.recipe_view import RecipeView, budget_range
+from toolkit.explorer.view import Ask
+from toolkit.explorer.words import LOOK, recipe_html, recipe_in_words, warnings_html
+from toolkit.runs import write_atomically
+from toolkit.study import Study
+from toolkit.wording import scientific
+
+FRAMES = 101
+
+
+def write_page(study: Study, path: str | Path, title: str, *, frames: int = FRAMES) -> None:
+    """Write the recipe tab of a study as a page that needs nothing else.
+
+    Args:
+        study: The runs.
+        path: The file.
+        title: Of the page.
+        frames: Budgets that the slider can stand at, besides those that were tried.
+    """
+    view = RecipeView(Alerts())
+    view.load(study)
+    assert view.drawing is not None
+    view.drawing.settle()
+    budgets = np.union1d(np.geomspace(*budget_range(study), frames), study.budgets)
+    still = view.drawing.still_png()
+    answers = []
+    for budget in map(float, budgets):
+        view.show(Ask(budget, f"{scientific(budget, 3)} FLOP"))
+        assert view.recipe is not None
+        answers.append(
+            {
+                "flop": budget,
+                "said": f"{scientific(budget, 3)}",
+                "alt": recipe_in_words(view.recipe, f"{scientific(budget, 3)} FLOP"),
+                "png": base64.b64encode(view.drawing.moving_png()).decode(),
+                "html": recipe_html(view.recipe) + warnings_html(view.recipe),
+            }
+        )
+    start = int(np.abs(np.log(budgets / study.budgets[-1])).argmin())
+    peaks = {d.name: d.peak_flop_per_second for d in hardware.DEVICES.values()}
+    width, height = view.drawing.size
+    # Inside a script element no text may look like a tag; JSON reads \u003c as the same sign.
+    data = json.dumps({"answers": answers, "peaks": peaks}, allow_nan=False)
+    data = data.replace("<", r"\u003c")
+    page = PAGE.format(
+        title=escape(title),
+        look=LOOK,
+        style=STYLE,
+        width=width,
+        height=height,
+        still=base64.b64encode(still).decode(),
+        last=len(answers) - 1,
+        start=start,
+        share=round(100 * hardware.DEFAULT_UTILISATION),
+        gpus="".join(f"<option>{escape(name)}</option>" for name in peaks),
+        data=data,
+        script=SCRIPT,
+    )
+    write_atomically(Path(path), page)
+
+
+STYLE = """
+:root { color-scheme: light dark; --ink: #222; --quiet: #666; --paper: #fff; --line: #ccc; }
+@media (prefers-color-scheme: dark) {
+  :root { --ink: #ddd; --quiet: #999; --paper: #161616; --line: #444; }
+}
+body { margin: 0; background: var(--paper); color: var(--ink); font: 15px/1.4 system-ui, sans-serif;
+  --jp-ui-font-color1: var(--ink); --jp-ui-font-color2: var(--quiet);
+  --jp-border-color2: var(--line); }
+main { max-width: 62rem; margin: 0 auto; padding: 1rem; }
+h1 { font-size: 1.5em; margin: 0 0 0.6em; }
+form { display: flex; flex-flow: row wrap; gap: 6px 14px; align-items: center; }
+#budget { flex: 1 1 320px; }
+#twin { width: 7em; }
+#share { width: 4em; }
+#picture { position: relative; margin: 12px 0; background: #fff; border-radius: 6px; }
+#picture img { display: block; width: 100%; height: auto; border-radius: 6px; }
+#moving { position: absolute; inset: 0; }
+#readout { min-height: 430px; }
+"""
+
+SCRIPT = """
+const { answers, peaks } = JSON.parse(document.getElementById("data").textContent);
+const [slider, twin, moving, readout, gpu, share, hours] =
+  ["budget", "twin", "moving", "readout", "gpu", "share", "hours"].map(
+    (id) => document.getElementById(id));
+const small = { "⁰": 0, "¹": 1, "²": 2, "³": 3, "⁴": 4, "⁵": 5, "⁶": 6, "⁷": 7, "⁸": 8, "⁹": 9 };
+function read(text) {
+  const plain = text.replace(/[⁰¹²³⁴⁵⁶⁷⁸⁹]/g, (c) => small[c]).replace(/[,\\s^]/g, "");
+  const power = plain.match(/^(?:([\\d.]+)[×x*])?10(\\d+)$/);
+  if (power && /[⁰¹²³⁴⁵⁶⁷⁸⁹^]/.test(text)) return (power[1] || 1) * 10 ** power[2];
+  return Number(plain);
+}
+function count() {
+  const seconds = answers[slider.value].flop / (peaks[gpu.value] * share.value / 100);
+  hours.textContent = (seconds / 3600).toPrecision(3) + " hours";
+}
+function show() {
+  const answer = answers[slider.value];
+  twin.value = answer.said;
+  twin.setCustomValidity("");
+  moving.src = "data:image/png;base64," + answer.png;
+  moving.alt = answer.alt;
+  slider.setAttribute("aria-valuetext", answer.said + " FLOP");
+  readout.innerHTML = answer.html;
+  count();
+}
+function type() {
+  const wanted = read(twin.value);
+  if (!(wanted > 0 && isFinite(wanted))) {
+    twin.setCustomValidity("Write a positive number: 3e12 or 3×10¹²");
+    twin.reportValidity();
+    return;
+  }
+  const far = (answer) => Math.abs(Math.log(answer.flop / wanted));
+  slider.value = answers.reduce((best, a, i) => (far(a) < far(answers[best]) ? i : best), 0);
+  show();
+}
+slider.addEventListener("input", show);
+twin.addEventListener("change", type);
+twin.addEventListener("input", () => twin.setCustomValidity(""));
+gpu.addEventListener("change", count);
+share.addEventListener("input", count);
+document.querySelector("form").addEventListener("submit", (e) => { e.preventDefault(); type(); });
+show();
+"""
+
+PAGE = """<!DOCTYPE html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>{title}</title>
+<style>{style}</style>
+{look}
+</head>
+<body>
+<main>
+<h1>{title}</h1>
+<form>
+<label for="budget">budget</label>
+<input type="range" id="budget" min="0" max="{last}" value="{start}">
+<input type="text" id="twin" aria-label="budget in FLOP"> FLOP, that is
+<output id="hours"></output> on one
+<select id="gpu" aria-label="GPU">{gpus}</select> at
+<label><input type="number" id="share" min="1" max="100" value="{share}"
+ aria-label="utilisation in per cent"> % of its peak</label>
+</form>
+<div id="picture" style="max-width: {width}px">
+<img src="data:image/png;base64,{still}" width="{width}" height="{height}" alt="">
+<img id="moving" width="{width}" height="{height}" alt="">
+</div>
+<div id="readout" class="tk-words" aria-live="polite"></div>
+</main>
+<script type="application/json" id="data">{data}</script>
+<script>{script}</script>
+</body>
+</html>
+"""

@@ -1,0 +1,132 @@
+"""A recipe in the explorer: four cards for the four questions, warnings, and buttons to copy."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from html import escape
+
+from toolkit.recipe import Recipe
+from toolkit.runnable import papermill_command, runnable, sweep_yaml
+from toolkit.wording import (
+    count,
+    data_lines,
+    method_name,
+    method_notes,
+    method_rows,
+    pretty,
+    setting_line,
+    size_lines,
+)
+
+LOOK = """<style>
+.tk-cards { display: grid; grid-template-columns: repeat(auto-fit, minmax(250px, 1fr)); gap: 8px;
+  line-height: 1.35; color: var(--jp-ui-font-color1, #222); }
+.tk-card { border: 1px solid var(--jp-border-color2, #ccc); border-radius: 6px; padding: 6px 12px; }
+.tk-card h4 { margin: 0; font-weight: 500; color: var(--jp-ui-font-color2, #666); }
+.tk-card b { display: block; font-size: 1.4em; margin: 0 0 3px; }
+.tk-card p { margin: 0 0 2px; }
+.tk-card table { border-collapse: collapse; font-size: inherit;
+  color: inherit; margin-bottom: 3px; }
+.tk-card td { padding: 0 10px 0 0 !important; text-align: right !important; white-space: nowrap;
+  line-height: 1.35; }
+.tk-wide { grid-column: 1 / -1; }
+.tk-beside { display: flex; flex-flow: row wrap; gap: 6px 28px; align-items: flex-start; }
+.tk-beside > div { flex: 1 1 240px; }
+.tk-card td:first-child { text-align: left !important; }
+.tk-card tr:first-child { color: var(--jp-ui-font-color2, #666); }
+.tk-words p { margin: 0 0 4px; line-height: 1.4; }
+.tk-list { margin: 6px 0 0; padding-left: 18px; color: var(--jp-ui-font-color1, #222);
+  line-height: 1.35; }
+.tk-copy { cursor: pointer; padding: 4px 12px; margin-right: 8px; border-radius: 4px;
+  border: 1px solid var(--jp-border-color1, #999); background: var(--jp-layout-color2, #eee);
+  color: var(--jp-ui-font-color1, #222); font: inherit; }
+</style>"""
+
+# Where the page is not served from this machine or over https there is no clipboard to write to.
+COPY = (
+    "const b=this,done=()=>{const t=b.textContent;b.textContent='Copied';"
+    "setTimeout(()=>{b.textContent=t},1200)};"
+    "if(navigator.clipboard){navigator.clipboard.writeText(b.dataset.text).then(done)}"
+    "else{const a=document.createElement('textarea');a.value=b.dataset.text;"
+    "document.body.appendChild(a);a.select();document.execCommand('copy');a.remove();done()}"
+)
+
+
+def recipe_html(recipe: Recipe) -> str:
+    """The four answers as cards."""
+    size = recipe.size
+    best = recipe.methods[0]
+    rank = next((s for s in recipe.settings if s.name in ("lora_rank", "trained_blocks")), None)
+    detail = "" if rank is None else f" · {rank.name.split('_')[-1]} {rank.value:g}"
+    lr = next(s for s in recipe.settings if s.name == "lr")
+    cards = [
+        _card(
+            "How large a model?",
+            size.nearest.name if size.nearest else count(size.params.value),
+            size_lines(recipe),
+        ),
+        _card("How much data?", f"{count(recipe.data.pairs.value)} pairs", data_lines(recipe)),
+        _card(
+            "Which hyperparameters?",
+            f"learning rate {lr.value:.3g}{detail}",
+            [setting_line(s) for s in recipe.settings],
+        ),
+        _method_card(recipe, f"{method_name(best.method)}, expected loss {best.loss.value:.2f}"),
+    ]
+    return f'<div class="tk-cards">{"".join(cards)}</div>'
+
+
+def warnings_html(recipe: Recipe) -> str:
+    """What must be known before trusting the recipe."""
+    items = "".join(f"<li>{escape(pretty(said))}</li>" for said in recipe.warnings)
+    if not items:
+        return "<p>No warnings: the budget lies within those tried, with bracketed minima.</p>"
+    return f'<b>Before you trust this</b><ul class="tk-list">{items}</ul>'
+
+
+def recipe_in_words(recipe: Recipe, budget: str) -> str:
+    """One sentence, for those who do not see the picture."""
+    size, best = recipe.size, recipe.methods[0]
+    rivals = [
+        f"{method_name(c.method)} would cost {c.regret.value:+.3f}"
+        for c in recipe.methods[1:]
+        if math.isfinite(c.regret.value)
+    ]
+    return (
+        f"For {budget}: {method_name(recipe.method)} of {count(size.params.value)} parameters on "
+        f"{count(recipe.data.pairs.value)} pairs, expected loss {best.loss.value:.3f}; "
+        f"{', '.join(rivals) or 'no other method was tried'}."
+    )
+
+
+def copy_html(recipe: Recipe, data: str) -> str:
+    """Buttons that copy the recipe as a sweep file or as a command."""
+    if not runnable(recipe):
+        return f"<i>{escape(recipe.method)} is not a method that this toolkit runs.</i>"
+    texts = {
+        "Copy sweep.yaml": sweep_yaml(recipe, data=data),
+        "Copy papermill command": papermill_command(recipe, data=data),
+    }
+    return "".join(
+        f'<button class="tk-copy" title="{escape(text)}" data-text="{escape(text)}" '
+        f'onclick="{escape(COPY)}">{escape(label)}</button>'
+        for label, text in texts.items()
+    )
+
+
+def _card(question: str, answer: str, lines: Sequence[str]) -> str:
+    body = "".join(f"<p>{escape(' '.join(line.split()))}</p>" for line in lines)
+    return f'<div class="tk-card"><h4>{escape(question)}</h4><b>{escape(answer)}</b>{body}</div>'
+
+
+def _method_card(recipe: Recipe, answer: str) -> str:
+    table = "".join(
+        "<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in row) + "</tr>"
+        for row in method_rows(recipe)
+    )
+    notes = "".join(f"<p>{escape(' '.join(note.split()))}</p>" for note in method_notes(recipe))
+    return (
+        f'<div class="tk-card tk-wide"><h4>Which method?</h4><b>{escape(answer)}</b>'
+        f'<div class="tk-beside"><table>{table}</table><div>{notes}</div></div></div>'
+    )
