@@ -117,6 +117,13 @@ def test_a_group_without_a_law_says_why_and_the_others_go_on(fit_json, sweep):
     assert "needs at least 3 budgets" in report["failed"]["lora"]
 
 
+def test_runs_are_resampled_within_the_budgets_they_share(fit_json, sweep):
+    report = fit_json(
+        sweep, "--form", "parametric", "--group", "method", "--bootstrap", 10, "--starts", 10
+    )
+    assert [g["bootstrap"]["strata"] for g in report["groups"].values()] == [5, 5]
+
+
 def test_held_out_budgets_are_predicted_on_request(fit_json, sweep):
     report = fit_json(
         sweep, "--form", "isoflop", "--group", "method", "--bootstrap", 0, "--held-out"

@@ -90,6 +90,20 @@ def test_as_many_runs_as_coefficients_give_no_interval_and_say_so():
     assert any("no intervals" in warning for warning in fit.warnings)
 
 
+def test_budgets_that_no_two_runs_share_are_refused_with_advice():
+    table = runs(BUDGETS)
+    table["budget_flop"] *= np.linspace(1, 1.001, len(table))
+    with pytest.raises(ToolkitError, match=r"35 different ones in 35 rows.*round the budgets"):
+        fit_isoflop(table)
+
+
+def test_the_order_of_rows_does_not_matter():
+    table = runs(BUDGETS, noise=0.01)
+    shuffled = table.sample(frac=1, random_state=1)
+    one, two = fit_isoflop(table, resamples=0), fit_isoflop(shuffled, resamples=0)
+    assert one.params_law.exponent.value == pytest.approx(two.params_law.exponent.value)
+
+
 def test_predictions_beyond_the_budgets_are_marked():
     law = fit_isoflop(runs(BUDGETS, noise=0.01), resamples=50).loss_law
     assert not law.predict(1e12).extrapolated

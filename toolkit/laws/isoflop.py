@@ -13,11 +13,14 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 import pandas as pd
 
+from toolkit.errors import ToolkitError
 from toolkit.laws.budget_law import PowerLaw, fit_power_law
 from toolkit.laws.estimate import Estimate, interval
 from toolkit.laws.optimiser import Array
 from toolkit.laws.parabola import PRIOR, SIZES, Parabola, Redraws, redraw
 from toolkit.laws.table import Dropped, check
+
+MANY = 20  # Budgets beyond which most must be shared by several runs.
 
 
 @dataclass(frozen=True)
@@ -125,12 +128,7 @@ def fit_isoflop(
         roles["other"] = other_column
     checked = check(table, roles)
     columns = checked.columns
-    unknown = np.full_like(columns["size"], np.nan)
-    parabolas = []
-    for value in np.unique(columns["budget"]):
-        at = columns["budget"] == value
-        parts = (columns["size"][at], columns["loss"][at], columns.get("other", unknown)[at])
-        parabolas.append(Parabola.fit(float(value), *parts, log_loss=log_loss))
+    parabolas = _parabolas(columns, log_loss)
     draws = redraw(parabolas, resamples, scheme, np.random.default_rng(seed))
     free = sum(p.freedom for p in parabolas)
     # What the noise of a budget is known by: its own runs, and what it borrows from the others.
@@ -159,6 +157,26 @@ def fit_isoflop(
         warnings=(*checked.warnings, *_warnings(minima, laws, freedom, resamples)),
         draws=draws,
     )
+
+
+def _parabolas(columns: dict[str, Array], log_loss: bool) -> list[Parabola]:
+    """One for each budget, ascending."""
+    budgets, first = np.unique(np.sort(columns["budget"]), return_index=True)
+    runs = len(columns["budget"])
+    if len(budgets) > max(MANY, runs / 2):
+        raise ToolkitError(
+            f"hardly two runs share a budget ({len(budgets)} different ones in {runs} rows): "
+            "isoflop needs several sizes at each budget; round the budgets, or fit parametric"
+        )
+    parts = np.split(np.argsort(columns["budget"], kind="stable"), first[1:])
+    unknown = np.full(runs, np.nan)
+    other = columns.get("other", unknown)
+    return [
+        Parabola.fit(
+            float(budget), columns["size"][at], columns["loss"][at], other[at], log_loss=log_loss
+        )
+        for budget, at in zip(budgets, parts, strict=True)
+    ]
 
 
 def _minimum(p: Parabola, b: int, size: str, draws: Redraws, freedom: int) -> Minimum:
