@@ -5,12 +5,13 @@ class ToolkitError(Exception):
     """A mistake that its maker can mend: one clear sentence saying what, where and what to do.
 
     The command line prints the sentence and exits with status 2; notebooks show it as it is. It
-    may quote a file: characters that would act on a terminal are shown as escapes.
+    may quote a file or another error: that is put on one line, and characters that would act on a
+    terminal are shown as escapes.
     """
 
     def __init__(self, sentence: str) -> None:
-        visible = (c if c.isprintable() or c == "\n" else ascii(c)[1:-1] for c in sentence)
-        super().__init__("".join(visible))
+        line = " ".join(sentence.split())
+        super().__init__("".join(c if c.isprintable() else ascii(c)[1:-1] for c in line))
 
 
 def nearest(word: str, known: list[str] | tuple[str, ...]) -> str:

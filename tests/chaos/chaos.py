@@ -84,7 +84,7 @@ class Chaos:
         for _ in range(200):
             with self.sweep(plan) as sweep:
                 while sweep.poll() is None:
-                    pause = self.random.choice([0.1, 0.5, 1.5]) * self.random.random()
+                    pause = self.random.choice([0.1, 0.5, 1.5, 6.0]) * self.random.random()
                     with contextlib.suppress(subprocess.TimeoutExpired):
                         sweep.wait(pause)
                     if sweep.poll() is None and self.books.kills.total() < kills:
