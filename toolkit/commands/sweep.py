@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import argparse
 import sys
+import time
 
 from toolkit.folders import RunState
-from toolkit.plan import read_plan
-from toolkit.sweep import Summary, run_sweep
+from toolkit.plan import Plan, cost, makespan, rates, read_plan
+from toolkit.sweep import Summary, default_workers, run_sweep
 from toolkit.text import duration
 
 HELP = "execute what is missing of a sweep, one notebook a run, several at a time"
@@ -41,7 +42,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     plan = read_plan(args.sweep, args.template)
-    bar = _Bar(plan.states())
+    bar = _Bar(plan, args.workers or plan.workers or default_workers())
     try:
         summary = run_sweep(
             plan,
@@ -63,27 +64,45 @@ def run(args: argparse.Namespace) -> int:
 class _Bar:
     """A progress bar by FLOP and a line for each run that ended; without a terminal, the lines."""
 
-    def __init__(self, states: list[RunState]) -> None:
-        self.todo = sum(not state.ended for state in states)
-        self.done = 0
+    def __init__(self, plan: Plan, workers: int) -> None:
+        states = plan.states()
+        self.workers = workers
+        self.states = {state.config: state for state in states}
+        self.left = {state.config for state in states if not state.ended}
+        self.todo = len(self.left)
+        self.begin, self.trained = time.monotonic(), 0.0
         self.bar = None
         if self.todo and sys.stderr.isatty():
             from tqdm import tqdm
 
-            total = sum(state.config.budget_flop for state in states)
-            initial = sum(state.config.budget_flop for state in states if state.ended)
             self.bar = tqdm(
-                total=total, initial=initial, unit="FLOP", unit_scale=True, smoothing=0, leave=False
+                total=sum(config.budget_flop for config in self.states),
+                initial=sum(state.config.budget_flop for state in states if state.ended),
+                unit="FLOP",
+                unit_scale=True,
+                leave=False,
+                bar_format="{percentage:3.0f}% of {total_fmt}FLOP |{bar}| {elapsed}{postfix}",
             )
 
     def ended(self, state: RunState) -> None:
-        self.done += 1
-        line = f"[{self.done}/{self.todo}] {_line(state)}"
+        self.states[state.config] = state
+        self.left.discard(state.config)
+        self.trained += state.record.seconds if state.record else state.seconds
+        line = f"[{self.todo - len(self.left)}/{self.todo}] {_line(state)}"
+        left = f"about {duration(self._seconds_left())} left"
         if self.bar is None:
-            print(line, file=sys.stderr, flush=True)
+            print(f"{line}; {left}" if self.left else line, file=sys.stderr, flush=True)
         else:
             self.bar.write(line, file=sys.stderr)
+            self.bar.set_postfix_str(left, refresh=False)
             self.bar.update(state.config.budget_flop)
+
+    def _seconds_left(self) -> float:
+        """Training left at the rates seen, and as much besides it as there was so far."""
+        seen = rates(self.states.values())
+        training = makespan((cost(config).seconds(seen) for config in self.left), self.workers)
+        spent = self.workers * (time.monotonic() - self.begin)
+        return training * max(1.0, spent / self.trained if self.trained else 1.0)
 
     def close(self) -> None:
         if self.bar is not None:
