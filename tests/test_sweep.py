@@ -145,16 +145,28 @@ LIES = {
 }
 
 
-@pytest.mark.parametrize("lie", LIES)
-def test_a_lie_is_reported_as_a_failure(tmp_path, lie):
-    body, words = LIES[lie]
-    plan = make_sweep(tmp_path, "  - {budget_flop: 1e9}", body)
-    summary = run_sweep(plan)
-    assert not summary.ok and summary.counts == {"failed": 1}
-    assert words in summary.states[0].reason
-    (state,) = plan.states()
-    assert (state.name, state.reason) == ("failed", summary.states[0].reason)
-    assert len(read_table(tmp_path)) == 0
+@pytest.fixture(scope="module")
+def liars(tmp_path_factory):
+    """A sweep of which each run tells one of the lies, and what was said of it."""
+    tales = [body for body, _ in LIES.values()]
+    grid = f"  - {{budget_flop: 1e9, seed: {list(range(len(LIES)))}}}"
+    plan = make_sweep(tmp_path_factory.mktemp("liars"), grid, f"exec({tales!r}[config.seed])")
+    return plan, run_sweep(plan)
+
+
+@pytest.mark.parametrize("number", range(len(LIES)), ids=list(LIES))
+def test_a_lie_is_reported_as_a_failure(liars, number):
+    plan, summary = liars
+    told, found = summary.states[number], plan.states()[number]
+    assert told.config.seed == number
+    assert [*LIES.values()][number][1] in told.reason
+    assert (found.name, found.reason) == (told.name, told.reason) == ("failed", told.reason)
+
+
+def test_no_lie_gets_into_the_table(liars):
+    plan, summary = liars
+    assert not summary.ok and summary.counts == {"failed": len(LIES)}
+    assert len(read_table(plan.folder)) == 0
 
 
 def test_a_cell_that_runs_too_long_is_a_failure(tmp_path):
@@ -183,14 +195,13 @@ def test_one_failure_does_not_stop_the_others_unless_asked(tmp_path):
     assert summary.stopped and summary.counts == {"failed": 1, "planned": 5}
 
 
-@pytest.mark.parametrize("signum", [2, 9, 15])
-def test_a_kernel_killed_from_outside_is_interrupted_and_resumed(tmp_path, signum):
+def test_a_kernel_killed_from_outside_is_interrupted_and_resumed(tmp_path):
     body = "if not Path(folder, 'seen').exists():\n Path(folder, 'seen').touch()\n "
-    body += f"os.kill(os.getpid(), {signum}); time.sleep(60)\n" + WRITE
-    plan = make_sweep(tmp_path, "  - {budget_flop: 1e9}", body)
+    body += "os.kill(os.getpid(), (1, 2, 9, 15)[config.seed]); time.sleep(60)\n" + WRITE
+    plan = make_sweep(tmp_path, "  - {budget_flop: 1e9, seed: [0, 1, 2, 3]}", body)
     summary = run_sweep(plan)
-    assert summary.counts == {"interrupted": 1} and not summary.ok
-    assert run_sweep(plan).counts == {"finished": 1}
+    assert summary.counts == {"interrupted": 4} and not summary.ok
+    assert run_sweep(plan).counts == {"finished": 4}
 
 
 def test_a_full_disk_in_a_run_is_no_fault_of_the_run(tmp_path):
