@@ -109,7 +109,7 @@ def _execute(
     """Run the notebook; an exception is why there may be no record."""
     import papermill
 
-    logging.getLogger("papermill").setLevel(logging.ERROR)
+    logging.getLogger("papermill").setLevel(logging.CRITICAL)
     try:
         papermill.execute_notebook(
             _literal(template),

@@ -106,7 +106,27 @@ class Cluster:
         self._stack.close()
 
     def work(self, folders: Sequence[RunFolder]) -> Iterator[RunState]:
-        """Attempt the runs, the first ones first. Yields what came of each that was begun."""
+        """Attempt the runs, the first ones first. Yields what came of each that was begun.
+
+        Raises:
+            ToolkitError: The scheduler is gone.
+        """
+        from distributed.comm import CommClosedError
+
+        gone = ToolkitError(
+            f"the dask scheduler at {self.address} is gone; what has finished is kept, "
+            "so run the sweep again when there is one"
+        )
+        try:
+            for state in self._work(folders):
+                if state is None:
+                    raise gone
+                yield state
+        except CommClosedError as error:  # Told so by a call, where not by a task.
+            raise gone from error
+
+    def _work(self, folders: Sequence[RunFolder]) -> Iterator[RunState | None]:
+        """As `work`; None says that the scheduler has cancelled what it was not asked to."""
         self._pending: dict[Any, tuple[RunFolder, int]] = {}
         for place, folder in enumerate(folders):
             self._submit(folder, priority=-place, tries=1)
@@ -116,10 +136,7 @@ class Cluster:
                 self._cancel(list(self._pending))
                 continue
             if future.cancelled() and not self.stopped.is_set():
-                raise ToolkitError(
-                    f"the dask scheduler at {self.address} is gone; what has finished is kept, "
-                    "so run the sweep again when there is one"
-                )
+                yield None
             folder, tries = self._pending.pop(future)
             state = self._state(future, folder)
             if state.name == "interrupted" and tries < MOST_TRIES and not self.stopped.is_set():

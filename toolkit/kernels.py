@@ -51,6 +51,19 @@ class KernelManager(AsyncKernelManager):
         command = [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}"]
         return KernelSpec(argv=command, display_name="Python 3", language="python")
 
+    def client(self, **kwargs: Any) -> Any:
+        """A client, closed by `close`: papermill leaves the channels of a borrowed manager open."""
+        client = super().client(**kwargs)
+        self.__dict__.setdefault("clients", []).append(client)
+        return client
+
+    def close(self) -> None:
+        """Give back the files and sockets of the kernel and of its clients."""
+        for client in self.__dict__.get("clients", []):
+            client.stop_channels()
+            client.context.destroy(linger=0)
+        run_sync(self.cleanup_resources)()
+
     @property
     def process(self) -> Any:
         """The kernel's process."""
@@ -152,7 +165,8 @@ class KernelHost:
                 process.wait(10)
             with self._lock:
                 self._kernels.discard(process)
-            run_sync(manager.cleanup_resources)()
+            process.close()
+            manager.close()
 
     def environment(self, extra: Mapping[str, str] | None = None) -> dict[str, str]:
         """The environment of a kernel: this process's, with the thread counts, then `extra`."""
@@ -222,6 +236,7 @@ class ForkedKernel:
         self._socket.sendall(text[sent:])
         line = self._line(START_SECONDS)
         if not line:
+            self._socket.close()
             raise ToolkitError("the kernel host died before it had started a kernel")
         self.pid = int(line)
 
@@ -242,7 +257,7 @@ class ForkedKernel:
             subprocess.TimeoutExpired: The kernel still runs after `timeout` seconds.
         """
         if self.poll() is None:
-            select.select([self._socket], [], [], timeout)
+            _readable(self._socket, timeout)
         code = self.poll()
         if code is None:
             raise subprocess.TimeoutExpired("kernel", timeout or 0.0)
@@ -259,10 +274,17 @@ class ForkedKernel:
     def terminate(self) -> None:
         self.send_signal(signal.SIGTERM)
 
+    def close(self) -> None:
+        """Hang up. A host that still has the kernel kills it."""
+        with self._lock:
+            if self.returncode is None:
+                self.returncode = -signal.SIGKILL
+            self._socket.close()
+
     def _line(self, timeout: float) -> bytes | None:
         """The next line from the host: empty if it hung up, None if `timeout` seconds passed."""
         while b"\n" not in self._received:
-            if not select.select([self._socket], [], [], timeout)[0]:
+            if not _readable(self._socket, timeout):
                 return None
             try:
                 received = self._socket.recv(64)
@@ -289,6 +311,13 @@ class HostProvisioner(LocalProvisioner):
         self.process = process
         self.pid = self.pgid = process.pid
         return self.connection_info
+
+
+def _readable(connection: socket.socket, timeout: float | None) -> bool:
+    """Whether there is something to read within so many seconds; `select` ends at 1,024 files."""
+    poll = select.poll()
+    poll.register(connection, select.POLLIN)
+    return bool(poll.poll(None if timeout is None else 1000 * timeout))
 
 
 def _connect(host: KernelHost) -> socket.socket:

@@ -108,6 +108,7 @@ class Study:
             if column in runs.columns:
                 common = runs[column].fillna("").mode().iloc[0]
                 runs = _only(runs, column, common, excluded, warnings)
+        runs = _unlimited(runs, excluded)
         best = _best_settings(runs)
         if len(best) < FEW_RUNS:
             warnings.append(f"only {_runs(len(best))} to fit: read every number here as a guess")
@@ -274,6 +275,20 @@ def _only(
         excluded.append(Excluded(reason, len(names), names))
         warnings.append(f"{_runs(len(names))} left out: {reason}")
     return runs[same]
+
+
+def _unlimited(runs: pd.DataFrame, excluded: list[Excluded]) -> pd.DataFrame:
+    """The runs with the most data: those on fewer pairs ask what repeating costs, not what is best
+    (`toolkit.repeats`)."""
+    if "max_pairs" not in runs.columns:
+        return runs
+    limit = pd.to_numeric(runs["max_pairs"], errors="coerce").fillna(math.inf).to_numpy()
+    most = limit == limit.max()
+    if not most.all():
+        names = tuple(_label(runs, int(row)) for row in np.flatnonzero(~most))
+        reason = "limited to fewer distinct pairs than the others (max_pairs)"
+        excluded.append(Excluded(reason, len(names), names))
+    return runs[most]
 
 
 def _best_settings(runs: pd.DataFrame) -> pd.DataFrame:

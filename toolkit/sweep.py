@@ -129,6 +129,8 @@ class Crew:
         self._ended.put("stop")
 
     def _worker(self, todo: SimpleQueue[RunFolder | None], gpu: str | None) -> None:
+        from jupyter_core.utils import ensure_event_loop
+
         from toolkit.attempt import attempt
 
         env = {"CUDA_VISIBLE_DEVICES": gpu} if gpu is not None else {}
@@ -145,6 +147,7 @@ class Crew:
                 if self.fail_fast and not state.ended:
                     self.stopped.set()
         finally:
+            ensure_event_loop().close()  # Jupyter gives each thread one, with three open files.
             self._ended.put("left")
 
 
