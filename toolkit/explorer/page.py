@@ -89,7 +89,6 @@ form { display: flex; flex-flow: row wrap; gap: 6px 14px; align-items: center; }
 #picture { position: relative; margin: 12px 0; background: #fff; border-radius: 6px; }
 #picture img { display: block; width: 100%; height: auto; border-radius: 6px; }
 #moving { position: absolute; inset: 0; }
-#readout { min-height: 430px; }
 """
 
 SCRIPT = """
@@ -129,13 +128,25 @@ function type() {
   slider.value = answers.reduce((best, a, i) => (far(a) < far(answers[best]) ? i : best), 0);
   show();
 }
+// As high as the longest answer, so that nothing jumps.
+function reserve() {
+  readout.style.minHeight = "";
+  let most = 0;
+  for (const answer of answers) {
+    readout.innerHTML = answer.html;
+    most = Math.max(most, readout.offsetHeight);
+  }
+  readout.style.minHeight = most + "px";
+  show();
+}
 slider.addEventListener("input", show);
+addEventListener("resize", reserve);
 twin.addEventListener("change", type);
 twin.addEventListener("input", () => twin.setCustomValidity(""));
 gpu.addEventListener("change", count);
 share.addEventListener("input", count);
 document.querySelector("form").addEventListener("submit", (e) => { e.preventDefault(); type(); });
-show();
+reserve();
 """
 
 PAGE = """<!DOCTYPE html>
