@@ -13,13 +13,15 @@ from typing import Any
 import pandas as pd
 
 from toolkit.errors import ToolkitError
-from toolkit.laws import Estimate, PowerLaw
+from toolkit.laws import Estimate, PowerLaw, roll
 from toolkit.recipe import Recipe, recommend_from
+from toolkit.recount import CONVENTIONS, recount
 from toolkit.runs import read_table, write_atomically
 from toolkit.study import Study
 from toolkit.wording import count, loss, method_name, scientific, signed, spread
 
 TEMPLATE = Path(__file__).resolve().parent.parent / "notebooks" / "report.ipynb"
+RECOUNT_RESAMPLES = 200  # Three studies more; their intervals need not be fine.
 NOTEBOOK, HTML, RECIPES, FIGURES = "report.ipynb", "report.html", "recipe.json", "figures"
 
 
@@ -53,10 +55,10 @@ def method_table(recipe: Recipe) -> pd.DataFrame:
     rows = [
         {
             "method": method_name(choice.method),
-            "expected loss": _said(choice.loss, loss),
-            "regret": "–" if choice.method == recipe.method else _said(choice.regret, signed),
+            "expected loss": said(choice.loss, loss),
+            "regret": "–" if choice.method == recipe.method else said(choice.regret, signed),
             "best in": "" if math.isnan(choice.best_share) else f"{choice.best_share:.0%}",
-            "own best size": _said(choice.params, count),
+            "own best size": said(choice.params, count),
             "size from": choice.source,
         }
         for choice in recipe.methods
@@ -70,9 +72,9 @@ def minima_table(study: Study) -> pd.DataFrame:
         {
             "method": method_name(method),
             "budget": scientific(minimum.budget_flop),
-            "best size": _said(minimum.params, count),
-            "tokens": _said(minimum.tokens, count),
-            "loss": _said(minimum.loss, loss),
+            "best size": said(minimum.params, count),
+            "tokens": said(minimum.tokens, count),
+            "loss": said(minimum.loss, loss),
             "best tried": f"{count(minimum.best_params)} at {loss(minimum.best_loss)}",
             "remark": minimum.reason,
         }
@@ -91,7 +93,7 @@ def law_table(study: Study) -> pd.DataFrame:
                 {
                     "method": method_name(method),
                     "law": f"{name}(C)",
-                    "exponent": _said(law.exponent, "{:.3f}".format),
+                    "exponent": said(law.exponent, "{:.3f}".format),
                     "asymptote": _asymptote(law),
                     "points": len(law.budgets),
                     "remark": law.reason,
@@ -100,11 +102,64 @@ def law_table(study: Study) -> pd.DataFrame:
     return pd.DataFrame(rows).set_index(["method", "law"])
 
 
+def rollout_table(study: Study) -> pd.DataFrame:
+    """How well each form, fitted on the budgets up to a cut, predicts the loss at the largest."""
+    rows = [
+        {
+            "method": method_name(method),
+            "form": prediction.form,
+            "fitted up to": scientific(prediction.cut),
+            "predicted at": scientific(prediction.budgets[-1]) if prediction.budgets else "",
+            "predicted": _number(prediction.predicted),
+            "measured": _number(prediction.seen),
+            "error": f"{prediction.errors[-1]:+.1%}" if prediction.errors else "–",
+            "remark": prediction.reason,
+        }
+        for method in study.methods
+        if len(study.fits[method].minima) > 1
+        for prediction in roll(study.best[study.best["method"] == method]).predictions
+    ]
+    names = ["method", "form", "fitted up to"]
+    return pd.DataFrame(rows, columns=None if rows else names).set_index(names)
+
+
+def recount_table(study: Study) -> pd.DataFrame:
+    """The recipe at the largest common budget, with FLOP counted in each convention.
+
+    Raises:
+        ToolkitError: The runs do not have all three counts (`toolkit.recount`).
+    """
+    rows = []
+    for convention in CONVENTIONS:
+        seen = Study.of(recount(study, convention), resamples=RECOUNT_RESAMPLES)
+        budget = seen.budgets[-1]
+        recipe = recommend_from(seen, budget_flop=budget)
+        law = seen.fits[recipe.method].params_law
+        others = [choice for choice in recipe.methods if choice.method != recipe.method]
+        rows.append(
+            {
+                "counted as": convention,
+                "budget": scientific(budget),
+                "method": method_name(recipe.method),
+                "best size": said(recipe.size.params, count),
+                "tokens": said(recipe.data.tokens, count),
+                "next best": method_name(others[0].method) if others else "–",
+                "its regret": said(others[0].regret, signed) if others else "–",
+                "N* exponent": said(law.exponent, "{:.3f}".format),
+            }
+        )
+    return pd.DataFrame(rows).set_index("counted as")
+
+
+def _number(values: Sequence[float]) -> str:
+    return loss(values[-1]) if values else "–"
+
+
 def _asymptote(law: PowerLaw) -> str:
-    return _said(law.asymptote, loss) if law.form == "saturating" else "none"
+    return said(law.asymptote, loss) if law.form == "saturating" else "none"
 
 
-def _said(estimate: Estimate, show: Any) -> str:
+def said(estimate: Estimate, show: Any) -> str:
     """A value and its interval in one cell."""
     if math.isnan(estimate.value):
         return "–"

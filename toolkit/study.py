@@ -72,6 +72,7 @@ class Study:
         convention: In which the budgets are counted; "unstated" if the table does not tell.
         excluded: What was left out, and why.
         warnings: Sentences about the table as a whole; those about one method are its fit's.
+        limited: Comparable runs on fewer distinct pairs than `runs` had (`toolkit.repeats`).
     """
 
     runs: pd.DataFrame = field(repr=False)
@@ -81,6 +82,7 @@ class Study:
     convention: str
     excluded: tuple[Excluded, ...]
     warnings: tuple[str, ...]
+    limited: pd.DataFrame = field(repr=False)
 
     @classmethod
     def of(
@@ -108,7 +110,7 @@ class Study:
             if column in runs.columns:
                 common = runs[column].fillna("").mode().iloc[0]
                 runs = _only(runs, column, common, excluded, warnings)
-        runs = _unlimited(runs, excluded)
+        runs, limited = _unlimited(runs, excluded)
         best = _best_settings(runs)
         if len(best) < FEW_RUNS:
             warnings.append(f"only {_runs(len(best))} to fit: read every number here as a guess")
@@ -119,7 +121,8 @@ class Study:
             method: fit_isoflop(best[best["method"] == method], resamples=resamples, seed=seed)
             for method in methods
         }
-        return cls(runs, best, fits, crossovers(fits), convention, tuple(excluded), tuple(warnings))
+        met = crossovers(fits)
+        return cls(runs, best, fits, met, convention, tuple(excluded), tuple(warnings), limited)
 
     @property
     def methods(self) -> tuple[str, ...]:
@@ -277,18 +280,18 @@ def _only(
     return runs[same]
 
 
-def _unlimited(runs: pd.DataFrame, excluded: list[Excluded]) -> pd.DataFrame:
-    """The runs with the most data: those on fewer pairs ask what repeating costs, not what is best
-    (`toolkit.repeats`)."""
+def _unlimited(runs: pd.DataFrame, excluded: list[Excluded]) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """The runs with the most data, and those with less: they ask what repeating costs, not what
+    is best."""
     if "max_pairs" not in runs.columns:
-        return runs
+        return runs, runs.iloc[:0]
     limit = pd.to_numeric(runs["max_pairs"], errors="coerce").fillna(math.inf).to_numpy()
     most = limit == limit.max()
     if not most.all():
         names = tuple(_label(runs, int(row)) for row in np.flatnonzero(~most))
         reason = "limited to fewer distinct pairs than the others (max_pairs)"
         excluded.append(Excluded(reason, len(names), names))
-    return runs[most]
+    return runs[most], runs[~most]
 
 
 def _best_settings(runs: pd.DataFrame) -> pd.DataFrame:

@@ -12,6 +12,7 @@ from toolkit.figures.budget import (
     mark_recipe,
 )
 from toolkit.figures.isoflop import loss_by_params, loss_by_params_panels
+from toolkit.figures.repeats import loss_by_repeats_panels
 from toolkit.figures.setting import loss_by_setting, loss_by_setting_panels, varied_cells
 from toolkit.figures.style import (
     COLOURS,
@@ -38,6 +39,7 @@ __all__ = [
     "loss_by_budget",
     "loss_by_params",
     "loss_by_params_panels",
+    "loss_by_repeats_panels",
     "loss_by_setting",
     "loss_by_setting_panels",
     "mark_recipe",

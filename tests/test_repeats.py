@@ -1,0 +1,70 @@
+"""Repeated data: told apart from the runs that laws of a method stand on, and measured."""
+
+import math
+
+import pandas as pd
+import pytest
+
+from toolkit.errors import ToolkitError
+from toolkit.figures import loss_by_repeats_panels
+from toolkit.laws import Options
+from toolkit.repeats import repeat_law, repeats
+from toolkit.study import Study
+from toolkit.synthetic import run_table
+
+WORTH = 8.0  # R_D* of the made-up truth.
+
+
+def limited_table():
+    """Full fine-tuning whose data are worth less each time they are seen."""
+    table = run_table(noise=0.002)
+    table = table[table["method"] == "full"].assign(max_pairs=math.nan)
+    rows = []
+    for row in table.to_dict("records"):
+        for limit in (math.nan, 1_000, 4_000, 16_000):
+            distinct = min(row["pairs"], 1e9 if math.isnan(limit) else limit)
+            again = row["pairs"] / distinct - 1
+            effective = distinct * (1 + WORTH * (1 - math.exp(-again / WORTH)))
+            fresh = 160 / row["tokens"] ** 0.35
+            loss = row["loss"] + fresh * ((row["pairs"] / effective) ** 0.35 - 1)
+            rows.append({**row, "max_pairs": limit, "unique_pairs": distinct, "loss": loss})
+    return pd.DataFrame(rows)
+
+
+@pytest.fixture(scope="module")
+def study():
+    return Study.of(limited_table(), resamples=20)
+
+
+def test_limited_runs_are_listed_and_no_part_of_the_laws(study):
+    assert len(study.limited) == 3 * len(study.runs)
+    assert study.best["max_pairs"].isna().all()
+    assert any("fewer distinct pairs" in each.reason for each in study.excluded)
+
+
+def test_the_same_configuration_is_lined_up_by_its_distinct_pairs(study):
+    found = repeats(study)
+    line = next(f for f in found if f.decoder == "small-15k" and f.budget_flop == 1e12)
+    assert line.distinct[:3] == (1_000, 4_000, 16_000)
+    assert list(line.epochs) == sorted(line.epochs, reverse=True)
+    assert line.losses[0] > line.losses[-1]
+
+
+def test_the_worth_of_repeats_is_found_again(study):
+    law = repeat_law(study, "full", Options(resamples=0, starts=60)).fit
+    assert law.params["R_D"].value == pytest.approx(WORTH, rel=0.25)
+
+
+def test_its_figure_has_a_panel_a_decoder_and_a_line_a_budget(study):
+    figure = loss_by_repeats_panels(repeats(study))
+    assert [ax.get_title() for ax in figure.axes] == [
+        f"full fine-tuning, small-{name}" for name in ("7k", "15k", "38k", "85k", "200k", "559k")
+    ]
+    assert all(len(ax.lines) == 5 for ax in figure.axes)
+
+
+def test_a_table_without_limits_or_pairs_has_no_repeats():
+    table = run_table()
+    assert repeats(Study.of(table, resamples=0)) == ()
+    with pytest.raises(ToolkitError, match="no column 'pairs'"):
+        repeat_law(Study.of(table.drop(columns="pairs"), resamples=0), "full")

@@ -1,0 +1,46 @@
+"""Loss against how often each pair was seen, at equal budgets."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+
+from toolkit.figures.style import LOSS, budget_colours, budget_legend, outer_labels, panels
+from toolkit.repeats import Repeats
+from toolkit.wording import count, method_name
+
+
+def loss_by_repeats_panels(found: Sequence[Repeats]) -> Figure:
+    """A panel a method and size, a line a budget; numbers at the points are distinct pairs."""
+    groups: dict[tuple[str, str], list[Repeats]] = {}
+    for each in found:
+        groups.setdefault((each.method, each.decoder or count(each.params)), []).append(each)
+    shades = budget_colours({each.budget_flop for each in found})
+    figure, axes = panels(len(groups), width=4.2, height=3.2, most=3)
+    for ax, ((method, decoder), lines) in zip(axes, groups.items(), strict=True):
+        for line in lines:
+            ax.plot(line.epochs, line.losses, "o-", color=shades[line.budget_flop], ms=4.5, lw=1.6)
+            for epochs, loss, distinct in zip(line.epochs, line.losses, line.distinct, strict=True):
+                ax.annotate(
+                    count(distinct),
+                    (epochs, loss),
+                    xytext=(0, 6),
+                    textcoords="offset points",
+                    ha="center",
+                    fontsize="x-small",
+                )
+        ax.set_xscale("log")
+        ax.xaxis.set_major_locator(LogLocator(subs=(1.0, 3.0)))
+        ax.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+        ax.xaxis.set_minor_formatter(NullFormatter())
+        ax.margins(y=0.12)
+        ax.set(
+            xlabel="times each pair was seen",
+            ylabel=LOSS,
+            title=f"{method_name(method)}, {decoder.rsplit('/', 1)[-1]}",
+        )
+    outer_labels(axes)
+    budget_legend(figure, shades, loc="outside right upper")
+    return figure
