@@ -60,7 +60,7 @@ def test_its_figure_has_a_panel_a_decoder_and_a_line_a_budget(study):
     assert [ax.get_title() for ax in figure.axes] == [
         f"full fine-tuning, small-{name}" for name in ("7k", "15k", "38k", "85k", "200k", "559k")
     ]
-    assert all(len(ax.lines) == 5 for ax in figure.axes)
+    assert sum(len(ax.lines) for ax in figure.axes) == len(repeats(study))
 
 
 def test_a_table_without_limits_or_pairs_has_no_repeats():
