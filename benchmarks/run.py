@@ -1,8 +1,9 @@
 """Every benchmark, side by side with its peers: a table, and `benchmarks/results/latest.json`.
 
 Each `bench_*.py` beside this file has `measure(repeats) -> list of entries`, an entry being
-`{name, device, ours, theirs, ratio: {min, median, max}, goal}`. Run on a machine that does
-nothing else: `make bench`, or `python benchmarks/run.py NAME …` for some of them.
+`{name, device, ours, theirs, ratio: {min, median, max}, goal}`. Run on a machine that does nothing
+else: `make bench`, or `python benchmarks/run.py NAME …` for some, which leaves the others' as they
+were.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import sys
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
-RESULTS = HERE / "results"
+LATEST = HERE / "results" / "latest.json"
 
 
 def main() -> int:
@@ -27,15 +28,21 @@ def main() -> int:
     if unknown:
         parser.error(f"no benchmark {', '.join(unknown)}; there are {', '.join(known)}")
     sys.path.insert(0, str(HERE))
-    entries = []
     for name in args.names or known:
-        for entry in importlib.import_module(f"bench_{name}").measure(args.repeats):
-            entries.append(entry)
+        entries = importlib.import_module(f"bench_{name}").measure(args.repeats)
+        for entry in entries:
             show(entry)
-    RESULTS.mkdir(exist_ok=True)
-    (RESULTS / "latest.json").write_text(json.dumps(entries, indent=1) + "\n")
-    print(f"written to {RESULTS / 'latest.json'}")
+        keep([{"benchmark": name, **entry} for entry in entries])
+    print(f"written to {LATEST}")
     return 0
+
+
+def keep(entries: list[dict]) -> None:
+    """Put a benchmark's entries in the place of its older ones."""
+    old = json.loads(LATEST.read_text()) if LATEST.exists() else []
+    others = [entry for entry in old if entry["benchmark"] != entries[0]["benchmark"]]
+    LATEST.parent.mkdir(exist_ok=True)
+    LATEST.write_text(json.dumps(others + entries, indent=1) + "\n")
 
 
 def show(entry: dict) -> None:
