@@ -185,6 +185,8 @@ class Chaos:
         """Cut or blank a file, as a loss of power can. Returns the runs whose record that hit."""
         files = [path for path in plan.folder.rglob("*") if path.is_file()]
         files = [p for p in files if p.suffix != ".yaml" and p.name not in ("template.ipynb",)]
+        if not files:  # The sweep was killed before it had written any.
+            return set()
         path = self.random.choice(files)
         content = path.read_bytes()
         if path.name == "ledger" or not content:
