@@ -7,7 +7,7 @@ SWEEP ?= runs/quick
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
 
-.PHONY: help setup recipe report test lint lab bench suite clean
+.PHONY: help setup recipe report explorer-html test notebooks-check lint lab bench suite clean
 
 help:  ## show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## (.*)/  make \1\t\2/' | expand -t 22
@@ -29,8 +29,15 @@ recipe: setup  ## run the quick sweep (at most 15 minutes) and print the compute
 report: setup  ## rebuild every figure and number of SWEEP from its runs.csv
 	$(PY) -m toolkit report $(SWEEP)
 
+explorer-html: setup  ## write explorer.html: the explorer as one page that needs no kernel
+	$(PY) -m toolkit explorer $(if $(findstring file,$(origin SWEEP)),,$(SWEEP)) --output explorer.html
+
 test: setup lint  ## lint, check types, run the tests
 	$(PY) -m pytest -q
+
+notebooks-check: setup  ## run every walkthrough and the explorer from top to bottom
+	$(PY) -m pytest -q -n 2 --dist loadscope --nbval-lax --nbval-cell-timeout=600 \
+	  notebooks/0*.ipynb notebooks/explore.ipynb
 
 lint: setup  ## ruff and mypy
 	$(VENV)/bin/ruff check toolkit tests notebooks benchmarks

@@ -240,15 +240,21 @@ def _relevant(recipe: Recipe) -> list[Crossover]:
     return [c for c in mine if c.status in ("crosses", "undecided")]
 
 
-def setting_line(setting: Setting) -> str:
-    """A hyperparameter, the values about as good, and where it comes from."""
+def setting_parts(setting: Setting) -> tuple[str, str, str]:
+    """A hyperparameter's name, its value, where that comes from and what is about as good."""
     name = SETTING_NAMES.get(setting.name, setting.name)
     if math.isnan(setting.value):
-        return f"{name:15} unknown: {setting.source}"
+        return name, "unknown", setting.source
     near = ""
     if setting.low != setting.high:
         near = f"; {setting.low:.3g} to {setting.high:.3g} are within 1 %"
-    return f"{name:15} {setting.value:<8.3g} {setting.source}{near}"
+    return name, f"{setting.value:.3g}", f"{setting.source}{near}"
+
+
+def setting_line(setting: Setting) -> str:
+    """A hyperparameter as a line for a terminal."""
+    name, value, source = setting_parts(setting)
+    return f"{name:15} {value:<8} {source}"
 
 
 def bullet(text: str) -> str:

@@ -330,9 +330,9 @@ def test_the_page_without_a_kernel_moves_by_keyboard(page):
     twin.send_keys("3×10¹²", Keys.ENTER)
     assert twin.get_attribute("value") in ("3.2×10¹²", "3.16×10¹²", "2.8×10¹²", "2.82×10¹²")
     assert "FLOP" in moving.get_attribute("alt")
-    hours = browser.find_element(By.ID, "hours").text
+    needed = browser.find_element(By.ID, "time").text
     browser.find_element(By.CSS_SELECTOR, "#gpu option:last-child").click()
-    assert browser.find_element(By.ID, "hours").text != hours
+    assert browser.find_element(By.ID, "time").text != needed
 
 
 def test_the_page_follows_the_systems_theme_and_can_be_read_in_both(page):

@@ -259,8 +259,26 @@ def test_the_reference_sweep_comes_first(tmp_path):
     assert list(find_sweeps(tmp_path)) == ["reference", "aaa", "zzz"]
 
 
+def test_a_sweep_on_its_way_or_damaged_is_none_to_open_on(tmp_path):
+    whole = run_table()
+    tables = {
+        "reference": whole[whole["budget_flop"] < 1e12].to_csv(index=False),
+        "quick": whole.to_csv(index=False),
+        "failed": whole.assign(status="failed").to_csv(index=False),
+        "narrow": whole[whole["decoder"].isin(["small-7k", "small-15k"])].to_csv(index=False),
+        "damaged": "method,loss\nfull",
+        "foreign": "a,b\n1,2\n",
+    }
+    for name, text in tables.items():
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "runs.csv").write_text(text)
+    assert list(find_sweeps(tmp_path)) == ["quick"]
+    others = ["reference", "damaged", "failed", "foreign", "narrow"]
+    assert list(find_sweeps(tmp_path, ready=False)) == others
+
+
 def test_without_any_sweep_it_opens_on_an_example(monkeypatch):
-    monkeypatch.setattr(app, "find_sweeps", dict)
+    monkeypatch.setattr(app, "find_sweeps", lambda **_: {})
     explorer = explore(resamples=20)
     assert explorer.sweep.value == app.EXAMPLE
     explorer.alerts.check()

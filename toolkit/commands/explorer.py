@@ -7,7 +7,9 @@ HELP = "write the explorer as one HTML page without a kernel, to share"
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "sweep", nargs="?", help="a sweep's folder or a run table (default: the first under runs/)"
+        "sweep",
+        nargs="?",
+        help="a sweep's folder or a run table (default: the first under runs/, else an example)",
     )
     parser.add_argument("--output", default="explorer.html", help="the file to write")
 
@@ -16,16 +18,13 @@ def run(args: argparse.Namespace) -> int:
     from pathlib import Path
 
     from toolkit.errors import ToolkitError
-    from toolkit.explorer.app import find_sweeps
+    from toolkit.explorer.app import offered
     from toolkit.explorer.page import write_page
     from toolkit.runs import read_table
     from toolkit.study import Study
 
     if args.sweep is None:
-        found = find_sweeps()
-        if not found:
-            raise ToolkitError("no sweep under runs/ has run yet; name a run table")
-        name, source = next(iter(found.items()))
+        name, source = next(iter(offered().items()))
         table = source()
     else:
         name, table = Path(args.sweep).resolve().name, read_table(args.sweep)

@@ -31,13 +31,39 @@ GIVEN = "the table given"
 Source = Callable[[], pd.DataFrame]
 
 
-def find_sweeps(folder: str | Path = RUNS) -> dict[str, Source]:
-    """The sweeps with a run table under `folder`, the reference first, then by name."""
+def find_sweeps(folder: str | Path = RUNS, *, ready: bool = True) -> dict[str, Source]:
+    """The sweeps under `folder` by name, the reference first.
+
+    Args:
+        folder: Of which each folder with a run table is a sweep.
+        ready: Those with runs enough for a law; else the others, which are on their way or damaged.
+    """
     found = sorted(
         (path.parent for path in Path(folder).glob("*/runs.csv")),
         key=lambda path: (path.name != FIRST, path.name),
     )
-    return {path.name: lambda path=path: read_table(path) for path in found}  # type: ignore[misc]
+    return {
+        path.name: lambda path=path: read_table(path)  # type: ignore[misc]
+        for path in found
+        if _is_ready(path) is ready
+    }
+
+
+def offered() -> dict[str, Source]:
+    """What there is to show without a wish: sweeps, an example that always works, the rest."""
+    example = {EXAMPLE: lambda: run_table(ranks=(8, 32, 64, 128, 512), seeds=(0, 1))}
+    return {**find_sweeps(), **example, **find_sweeps(ready=False)}
+
+
+def _is_ready(sweep: Path) -> bool:
+    """Whether some method has finished runs of three sizes at each of three budgets."""
+    try:
+        table = read_table(sweep)
+        sizes = table[table["status"] == "finished"].groupby(["method", "budget_flop"])["params"]
+        wide = sizes.nunique() >= 3
+        return bool((wide.groupby("method").sum() >= 3).any())
+    except (ToolkitError, KeyError):
+        return False
 
 
 class Explorer(widgets.VBox):
@@ -82,7 +108,7 @@ class Explorer(widgets.VBox):
                 widgets.HBox([self.budget.share, self.alerts.widget]),
                 self.tabs,
             ],
-            layout=widgets.Layout(max_width="1080px"),
+            layout=widgets.Layout(max_width="1024px"),
         )
         self.alerts.observe(self.sweep, self._choose)
         self.alerts.observe(self.path, self._open)
@@ -160,13 +186,12 @@ def explore(source: str | Path | pd.DataFrame | None = None, *, resamples: int =
     Raises:
         ToolkitError: The table cannot be read or fitted.
     """
-    sources = find_sweeps()
+    sources = offered()
     if isinstance(source, pd.DataFrame):
         table = source
         sources = {GIVEN: lambda: table, **sources}
     elif source is not None:
         sources = {str(source): lambda: read_table(source), **sources}
-    sources[EXAMPLE] = lambda: run_table(ranks=(8, 32, 64, 128, 512), seeds=(0, 1))
     explorer = Explorer(sources, resamples=resamples)
     if not hasattr(explorer, "study"):
         explorer.alerts.check()

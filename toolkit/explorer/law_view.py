@@ -32,19 +32,19 @@ class LawView(View):
     def __init__(self, alerts: Alerts) -> None:
         super().__init__(alerts, readout_height=84)
         self.picture.clickable = True
-        narrow, twin = widgets.Layout(width="255px"), widgets.Layout(width="60px")
+        narrow, twin = widgets.Layout(width="290px"), widgets.Layout(width="60px")
         self.method = widgets.Dropdown(description="method", layout=narrow)
         self.form = widgets.Dropdown(
             options=FORMS,
             value="parametric",
             description="form",
-            layout=widgets.Layout(width="255px"),
+            layout=narrow,
         )
         self.highest = _Count("leave out the highest", twin)
         self.lowest = _Count("smallest budgets out", twin)
         self.held_out = _Count("budgets held out", twin, least=1)
         self.dropped = widgets.SelectMultiple(
-            description="left out", layout=widgets.Layout(width="270px", height="96px")
+            description="left out", layout=widgets.Layout(width="360px", height="96px")
         )
         self.all_back = widgets.Button(description="take all back")
         counts = widgets.VBox([c.widget for c in (self.highest, self.lowest, self.held_out)])

@@ -80,12 +80,13 @@ STYLE = """
 body { margin: 0; background: var(--paper); color: var(--ink); font: 15px/1.4 system-ui, sans-serif;
   --jp-ui-font-color1: var(--ink); --jp-ui-font-color2: var(--quiet);
   --jp-border-color2: var(--line); }
-main { max-width: 62rem; margin: 0 auto; padding: 1rem; }
+main { max-width: 980px; margin: 0 auto; padding: 1rem; }
 h1 { font-size: 1.5em; margin: 0 0 0.6em; }
 form { display: flex; flex-flow: row wrap; gap: 6px 14px; align-items: center; }
-#budget { flex: 1 1 320px; }
-#twin { width: 7em; }
-#share { width: 4em; }
+#budget { flex: 1 1 200px; }
+#twin { width: 6em; }
+#share { width: 3.5em; }
+#time { display: inline-block; min-width: 4.6em; }
 #picture { position: relative; margin: 12px 0; background: #fff; border-radius: 6px; }
 #picture img { display: block; width: 100%; height: auto; border-radius: 6px; }
 #moving { position: absolute; inset: 0; }
@@ -93,8 +94,8 @@ form { display: flex; flex-flow: row wrap; gap: 6px 14px; align-items: center; }
 
 SCRIPT = """
 const { answers, peaks } = JSON.parse(document.getElementById("data").textContent);
-const [slider, twin, moving, readout, gpu, share, hours] =
-  ["budget", "twin", "moving", "readout", "gpu", "share", "hours"].map(
+const [slider, twin, moving, readout, gpu, share, time] =
+  ["budget", "twin", "moving", "readout", "gpu", "share", "time"].map(
     (id) => document.getElementById(id));
 const small = { "⁰": 0, "¹": 1, "²": 2, "³": 3, "⁴": 4, "⁵": 5, "⁶": 6, "⁷": 7, "⁸": 8, "⁹": 9 };
 function read(text) {
@@ -103,9 +104,12 @@ function read(text) {
   if (power && /[⁰¹²³⁴⁵⁶⁷⁸⁹^]/.test(text)) return (power[1] || 1) * 10 ** power[2];
   return Number(plain);
 }
+const units = [[86400 * 2, 86400, "days"], [3600, 3600, "hours"], [60, 60, "min"], [1, 1, "s"],
+  [0, 1e-3, "ms"]];
 function count() {
   const seconds = answers[slider.value].flop / (peaks[gpu.value] * share.value / 100);
-  hours.textContent = (seconds / 3600).toPrecision(3) + " hours";
+  const [, size, unit] = units.find(([least]) => seconds >= least);
+  time.textContent = Number((seconds / size).toPrecision(3)).toLocaleString("en") + " " + unit;
 }
 function show() {
   const answer = answers[slider.value];
@@ -164,10 +168,10 @@ PAGE = """<!DOCTYPE html>
 <form>
 <label for="budget">budget</label>
 <input type="range" id="budget" min="0" max="{last}" value="{start}">
-<input type="text" id="twin" aria-label="budget in FLOP"> FLOP, that is
-<output id="hours"></output> on one
-<select id="gpu" aria-label="GPU">{gpus}</select> at
-<label><input type="number" id="share" min="1" max="100" value="{share}"
+<span><input type="text" id="twin" aria-label="budget in FLOP"> FLOP</span>
+<span>= <output id="time"></output> on one
+<select id="gpu" aria-label="GPU">{gpus}</select></span>
+<label>at <input type="number" id="share" min="1" max="100" value="{share}"
  aria-label="utilisation in per cent"> % of its peak</label>
 </form>
 <div id="picture" style="max-width: {width}px">

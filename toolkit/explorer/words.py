@@ -15,13 +15,14 @@ from toolkit.wording import (
     method_notes,
     method_rows,
     pretty,
-    setting_line,
+    setting_parts,
     size_lines,
 )
 
 LOOK = """<style>
-.tk-cards { display: grid; grid-template-columns: repeat(auto-fit, minmax(250px, 1fr)); gap: 8px;
-  line-height: 1.35; color: var(--jp-ui-font-color1, #222); }
+.tk-cards { display: grid; gap: 8px; line-height: 1.35;
+  grid-template-columns: repeat(auto-fit, minmax(min(100%, 280px), 1fr));
+  color: var(--jp-ui-font-color1, #222); }
 .tk-card { border: 1px solid var(--jp-border-color2, #ccc); border-radius: 6px; padding: 6px 12px; }
 .tk-card h4 { margin: 0; font-weight: 500; color: var(--jp-ui-font-color2, #666); }
 .tk-card b { display: block; font-size: 1.4em; margin: 0 0 3px; }
@@ -36,8 +37,9 @@ LOOK = """<style>
 .tk-card td:first-child { text-align: left !important; }
 .tk-card tr:first-child { color: var(--jp-ui-font-color2, #666); }
 .tk-words p { margin: 0 0 4px; line-height: 1.4; }
-.tk-list { margin: 6px 0 0; padding-left: 18px; color: var(--jp-ui-font-color1, #222);
+.tk-list { margin: 4px 0 0; padding-left: 18px; color: var(--jp-ui-font-color1, #222);
   line-height: 1.35; }
+.tk-trust { display: inline-block; margin-top: 10px; }
 .tk-copy { cursor: pointer; padding: 4px 12px; margin-right: 8px; border-radius: 4px;
   border: 1px solid var(--jp-border-color1, #999); background: var(--jp-layout-color2, #eee);
   color: var(--jp-ui-font-color1, #222); font: inherit; }
@@ -70,7 +72,7 @@ def recipe_html(recipe: Recipe) -> str:
         _card(
             "Which hyperparameters?",
             f"learning rate {lr.value:.3g}{detail}",
-            [setting_line(s) for s in recipe.settings],
+            ["{} {}: {}".format(*setting_parts(s)) for s in recipe.settings],
         ),
         _method_card(recipe, f"{method_name(best.method)}, expected loss {best.loss.value:.2f}"),
     ]
@@ -82,7 +84,7 @@ def warnings_html(recipe: Recipe) -> str:
     items = "".join(f"<li>{escape(pretty(said))}</li>" for said in recipe.warnings)
     if not items:
         return "<p>No warnings: the budget lies within those tried, with bracketed minima.</p>"
-    return f'<b>Before you trust this</b><ul class="tk-list">{items}</ul>'
+    return f'<b class="tk-trust">Before you trust this</b><ul class="tk-list">{items}</ul>'
 
 
 def recipe_in_words(recipe: Recipe, budget: str) -> str:
