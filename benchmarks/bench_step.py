@@ -15,18 +15,16 @@ from __future__ import annotations
 import argparse
 import json
 import multiprocessing as mp
-import os
-import platform
 import resource
 import tempfile
 import time
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
-from statistics import median
 from typing import Any
 
 import numpy as np
+from entry import entry
 
 from toolkit.flops import step_flops
 from toolkit.methods import Method, resolve
@@ -175,18 +173,6 @@ def method_ratios(decoder: str, pairs: int, repeats: int) -> list[dict[str, obje
         for name, method in methods.items()
         if name != "full"
     ]
-
-
-def entry(name: str, ours: list[float], theirs: list[float], goal: str) -> dict[str, object]:
-    ratios = [a / b for a, b in zip(ours, theirs, strict=True)]
-    return {
-        "name": name,
-        "device": f"CPU, {os.cpu_count()} cores, {platform.machine()}",
-        "ours": median(ours),
-        "theirs": median(theirs),
-        "ratio": {"min": min(ratios), "median": median(ratios), "max": max(ratios)},
-        "goal": goal,
-    }
 
 
 def batch(case: Case) -> tuple[Ragged, Ragged]:
