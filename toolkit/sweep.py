@@ -195,6 +195,7 @@ def run_sweep(
             folders = [plan.run_folder(config) for config in todo]
             for folder in folders:
                 folder.check()
+            write_table(plan, states.values())  # A record may have been damaged since.
             crew: Crew | Cluster
             if cluster is None:
                 crew = Crew(plan.template, number, warm=warm, fail_fast=fail_fast, timeout=timeout)

@@ -194,8 +194,9 @@ class Chaos:
         keep = self.random.randrange(len(content))
         path.write_bytes(self.random.choice([content[:keep], bytes(len(content)), b""]))
         self.books.kills["power loss"] += 1
-        if path.name == "runs.csv":
-            path.unlink()  # It is not evidence: the next sweep writes it anew.
+        if path.name in ("runs.csv", "record.json"):
+            # The table is not evidence, and was right when it was written: a sweep writes it anew.
+            (plan.folder / "runs.csv").unlink(missing_ok=True)
         if path.name == "record.json":
             (path.parent / "ledger").write_text("")
             return {path.parent.name}
