@@ -4,8 +4,9 @@ Both fit the same 240 rows by the same objective (Huber loss of the log residual
 package from the grid of 5^5 starts that its documentation uses, on all cores; ours from 200 random
 starts, on one. The third entry compares our bootstrap of 1,000 resamples with ten of our own fits.
 
-The peer is looked for in this environment or, because it brings dependencies of its own, in the
-interpreter that $CHINCHILLA_PYTHON names: python -m venv peer; peer/bin/pip install chinchilla.
+The peer brings dependencies of its own. It is looked for in this environment, then in the
+interpreter that $CHINCHILLA_PYTHON names; where neither has it, it is installed into an environment
+that is thrown away afterwards. Without it, its two entries are left out.
 """
 
 from __future__ import annotations
@@ -18,6 +19,9 @@ import subprocess
 import sys
 import tempfile
 import time
+import venv
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -27,6 +31,11 @@ from toolkit.laws import FORMS, Objective, fit
 
 PUBLISHED = Path(__file__).resolve().parents[2] / "shared" / "laws" / "chinchilla_points.csv"
 DELTA = 1e-3
+GRID = 5  # Starts of the peer along each of five parameters.
+BY_HAND = (
+    "to install it yourself: python -m venv peer && peer/bin/pip install chinchilla && "
+    "export CHINCHILLA_PYTHON=$PWD/peer/bin/python"
+)
 PEER = """
 import json, sys, time
 from functools import partial
@@ -35,9 +44,10 @@ from chinchilla import Chinchilla
 from chinchilla._metrics import log_huber
 
 if __name__ == "__main__":
+    n = int(sys.argv[2])
     grid = dict(
-        E=np.linspace(1, 2, 5), a=np.linspace(1, 10, 5), b=np.linspace(1, 10, 5),
-        alpha=np.linspace(0.1, 0.7, 5), beta=np.linspace(0.1, 0.7, 5),
+        E=np.linspace(1, 2, n), a=np.linspace(1, 10, n), b=np.linspace(1, 10, n),
+        alpha=np.linspace(0.1, 0.7, n), beta=np.linspace(0.1, 0.7, n),
     )
     huber = partial(log_huber, delta=1e-3)
     law = Chinchilla(sys.argv[1], param_grid=grid, loss_fn=huber, log_level=50)
@@ -50,8 +60,11 @@ if __name__ == "__main__":
 """
 
 
-def measure(repeats: int = 3) -> list[dict[str, object]]:
-    """The entries for `latest.json`: speed and objective against the peer, and the bootstrap."""
+def measure(repeats: int = 3, grid: int = GRID) -> list[dict[str, object]]:
+    """The entries for `latest.json`: speed and objective against the peer, and the bootstrap.
+
+    A `grid` below 5 only tries out that all of it runs.
+    """
     inputs, loss = _rows()
     ours, boots, objectives = [], [], []
     for _ in range(max(repeats, 3)):
@@ -73,15 +86,20 @@ def measure(repeats: int = 3) -> list[dict[str, object]]:
             "at most 10",
         )
     ]
-    peer = _peer_python()
-    if peer is None:
-        print("laws: the peer `chinchilla` is not installed; its entries are left out")
-        return entries
     theirs, their_objectives = [], []
-    for _ in range(repeats):
-        answer = _run_peer(peer, inputs, loss)
-        theirs.append(answer["seconds"])
-        their_objectives.append(_objective(answer["params"], inputs, loss))
+    try:
+        with _peer_python() as peer:
+            for _ in range(repeats):
+                answer = _run_peer(peer, inputs, loss, grid)
+                theirs.append(answer["seconds"])
+                their_objectives.append(_objective(answer["params"], inputs, loss))
+    except (OSError, subprocess.CalledProcessError) as error:
+        said = getattr(error, "stderr", None) or str(error)
+        print(
+            f"laws: the peer `chinchilla` does not run, its entries are left out; {BY_HAND}\n"
+            f"    {said.strip().splitlines()[-1]}"
+        )
+        return entries
     best = min(their_objectives)
     return [
         _entry(
@@ -117,23 +135,39 @@ def _rows() -> tuple[np.ndarray, np.ndarray]:
     return inputs, clean * np.exp(0.005 * rng.standard_t(3, size=240))
 
 
-def _peer_python() -> str | None:
+@contextmanager
+def _peer_python() -> Iterator[str]:
+    """An interpreter that has the peer.
+
+    Raises:
+        OSError, subprocess.CalledProcessError: It cannot be installed.
+    """
+    named = os.environ.get("CHINCHILLA_PYTHON")
     if importlib.util.find_spec("chinchilla"):
-        return sys.executable
-    return os.environ.get("CHINCHILLA_PYTHON")
+        yield sys.executable
+    elif named:
+        yield named
+    else:
+        print("laws: installing the peer `chinchilla` into an environment of its own", flush=True)
+        with tempfile.TemporaryDirectory() as folder:
+            venv.create(folder, with_pip=True)
+            python = str(Path(folder) / "bin" / "python")
+            _run([python, "-m", "pip", "install", "--quiet", "chinchilla"])
+            yield python
 
 
-def _run_peer(python: str, inputs: np.ndarray, loss: np.ndarray) -> dict:
+def _run_peer(python: str, inputs: np.ndarray, loss: np.ndarray, grid: int) -> dict:
     with tempfile.TemporaryDirectory() as folder:
         columns = {"C": 6 * inputs[0] * inputs[1], "N": inputs[0], "D": inputs[1], "loss": loss}
         pd.DataFrame(columns).to_csv(Path(folder) / "df.csv", index=False)
         script = Path(folder) / "peer.py"
         script.write_text(PEER)
-        done = subprocess.run(
-            [python, str(script), folder], capture_output=True, text=True, check=True
-        )
-        answer: dict = json.loads(done.stdout.strip().splitlines()[-1])
+        answer: dict = json.loads(_run([python, str(script), folder, str(grid)]).splitlines()[-1])
         return answer
+
+
+def _run(command: list[str]) -> str:
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
 
 
 def _objective(params: dict[str, float], inputs: np.ndarray, loss: np.ndarray) -> float:

@@ -30,7 +30,7 @@ from toolkit.flops import step_flops
 from toolkit.methods import Method, resolve
 from toolkit.packing import plan_step
 from toolkit.runs import METHODS, RunConfig
-from toolkit.suite import PYTHIA, Shape
+from toolkit.suite import KNOWN, Shape
 from toolkit.tokens import Ragged
 
 TEMPERATURE = 1 / 40
@@ -155,7 +155,7 @@ def method_ratios(decoder: str, pairs: int, repeats: int) -> list[dict[str, obje
     A step here is a whole training step, AdamW included.
     """
     case = Case(decoder, pairs)
-    shape = PYTHIA[decoder].shape
+    shape = KNOWN[decoder].shape
     methods = {name: resolve(RunConfig(decoder, 1, method=name), shape) for name in METHODS}
     seconds: dict[str, list[float]] = {name: [] for name in methods}
     for name, method in methods.items():
@@ -182,7 +182,7 @@ def batch(case: Case) -> tuple[Ragged, Ragged]:
     def texts(middle: float, shortest: int) -> Ragged:
         drawn = np.round(random.lognormal(np.log(middle), 0.45, case.pairs))
         lengths = np.clip(drawn, shortest, LONGEST).astype(np.int32)
-        vocabulary = PYTHIA[case.decoder].shape.vocabulary
+        vocabulary = KNOWN[case.decoder].shape.vocabulary
         return Ragged(random.integers(0, vocabulary, lengths.sum()).astype(np.int32), lengths)
 
     return texts(13, 3), texts(80, 8)
@@ -191,7 +191,7 @@ def batch(case: Case) -> tuple[Ragged, Ragged]:
 def model_flops(case: Case, method: Method) -> int:
     queries, positives = (texts.lengths for texts in batch(case))
     execution = plan_step(np.concatenate((queries, positives)))
-    shape = PYTHIA[case.decoder].shape
+    shape = KNOWN[case.decoder].shape
     return step_flops(shape, method, queries, positives, execution).model
 
 
@@ -256,7 +256,7 @@ def our_worker(
     from toolkit.contrast import ContrastiveStep
     from toolkit.methods import apply
 
-    model = apply(build(PYTHIA[case.decoder].shape), method or Method("full"), seed=0)
+    model = apply(build(KNOWN[case.decoder].shape), method or Method("full"), seed=0)
     queries, positives = batch(case)
     step = ContrastiveStep(model, temperature=TEMPERATURE, chunk_tokens=chunk_tokens)
     serve(pipe, model, lambda: step(queries, positives))
@@ -271,7 +271,7 @@ def peer_worker(pipe: Connection, case: Case, setting: tuple[str, int]) -> None:
     from toolkit.suite import SUITE_FOLDER
 
     with tempfile.TemporaryDirectory() as folder:
-        build(PYTHIA[case.decoder].shape).save_pretrained(folder)
+        build(KNOWN[case.decoder].shape).save_pretrained(folder)
         AutoTokenizer.from_pretrained(SUITE_FOLDER / "tokenizer").save_pretrained(folder)
         transformer = models.Transformer(folder)
     model = SentenceTransformer(
