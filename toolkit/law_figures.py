@@ -1,25 +1,30 @@
 """Figures of a single fit, for judging it: band, residuals, profile, rival optima, rollout.
 
-Each function draws into the Axes it is given and returns it. Matplotlib and seaborn are imported
-when the first one is called.
+Each function draws into the Axes it is given and returns it; `save` writes all that a fit has.
+Matplotlib and seaborn are imported when the first one is called.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from functools import partial
+from pathlib import Path
 from textwrap import fill
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from toolkit.laws import Fit, PowerLaw, Profile, Rollout
+from toolkit.errors import ToolkitError
+from toolkit.laws import Fit, IsoFlopFit, PowerLaw, Profile, Rollout, profile
 from toolkit.laws.estimate import interval
-from toolkit.laws.optimiser import Array
+from toolkit.laws.optimiser import Array, Rows
 from toolkit.wording import count, scientific
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 ROLE_LABELS = {
     "x": "input",
@@ -28,51 +33,120 @@ ROLE_LABELS = {
     "unique_tokens": "unique tokens",
 }
 INTERVAL = "95 %"
+DRAWN = 5000  # Of more runs, so many are drawn.
+PROFILED = 2000  # Runs up to which profiles are drawn.
 
 
-def fit_with_band(fit: Fit | PowerLaw, ax: Axes, *, label: str = "", beyond: float = 10.0) -> Axes:
+def save(
+    fit: Fit | IsoFlopFit,
+    folder: Path,
+    *,
+    columns: Mapping[str, str] | None = None,
+    rollout: Rollout | None = None,
+) -> list[Path]:
+    """Write every figure that a fit has into a folder, as PNG files.
+
+    A law: fit, residuals, profiles (of every free parameter, up to 2,000 runs) and rivals. IsoFLOP:
+    parabolas, and each law through their minima. With a rollout: that too.
+
+    Args:
+        fit: The fit.
+        folder: Made where it is missing.
+        columns: Column name by role, for the labels of the axes.
+        rollout: Held-out predictions of the same table.
+
+    Raises:
+        ToolkitError: The folder cannot be written.
+    """
+    from toolkit.figures.style import style
+
+    with style():
+        figures = _isoflop(fit) if isinstance(fit, IsoFlopFit) else _law(fit, columns or {})
+        if rollout is not None:
+            figures["rollout"] = _one(lambda ax: heldout_rollout(rollout, ax))
+        paths = [folder / f"{name}.png" for name in figures]
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            for path, figure in zip(paths, figures.values(), strict=True):
+                figure.savefig(path)
+        except OSError as error:
+            raise ToolkitError(f"cannot write figures into {folder}: {error.strerror}") from error
+    return paths
+
+
+def fit_with_band(
+    fit: Fit | PowerLaw, ax: Axes, *, label: str = "", name: str = "", beyond: float = 10.0
+) -> Axes:
     """A law of one input over its points, with the band of its resamples.
 
     Args:
         fit: A fit of a one-input form, or a power law of the budget.
         ax: Where to draw.
-        label: Of the horizontal axis; by default what the fit knows.
+        label, name: Of the horizontal and the vertical axis; by default what the fit knows.
         beyond: The law is drawn dashed so far beyond the largest input.
     """
     from toolkit.figures.style import BUDGET, LOSS, colour
 
     if isinstance(fit, PowerLaw):
         x, y, label = np.array(fit.budgets), np.array(fit.values), label or BUDGET
-        name = LOSS if fit.quantity == "loss" else ROLE_LABELS.get(fit.quantity, fit.quantity)
+        usual = LOSS if fit.quantity == "loss" else ROLE_LABELS.get(fit.quantity, fit.quantity)
+        points = "minima"
     else:
-        x, y = fit.inputs[0], fit.loss
-        label, name = label or ROLE_LABELS.get(fit.form.roles[0], fit.form.roles[0]), "loss"
+        x, y, label = fit.inputs[0], fit.loss, label or _role_label(fit, {})
+        usual, points = "loss", "runs"
     blue = colour("full")
+    levels = [y]
     inside = np.geomspace(x.min(), x.max(), 120)
     outside = np.geomspace(x.max(), x.max() * beyond, 60)
     for grid, line in ((inside, "-"), (outside, "--")):
         middle, low, high = _band(fit, grid)
+        levels.append(middle)
         ax.plot(grid, middle, line, color=blue, lw=1.8, label="law" if line == "-" else None)
         if np.isfinite(low).any():
             ax.fill_between(
                 grid, low, high, color=blue, alpha=0.16, lw=0,
                 label=INTERVAL if line == "-" else None,
             )  # fmt: skip
-    ax.plot(x, y, "o", color="#222222", ms=4.5, mew=0, alpha=0.8, label="runs")
-    _log_axes(ax, np.append(x, outside), np.append(y, _band(fit, outside)[0]))
-    ax.set(xlabel=label, ylabel=name)
+    some = _some(len(x))
+    ax.plot(x[some], y[some], "o", color="#222222", ms=4.5, mew=0, alpha=0.8, label=points)
+    _log_axes(ax, np.append(x, outside), np.concatenate(levels))
+    ax.set(xlabel=label, ylabel=name or usual)
     ax.legend()
     return ax
 
 
-def residuals(fit: Fit, ax: Axes) -> Axes:
-    """Residuals against the predicted loss, coloured by the first input: patterns are misfit."""
+def seen_by_predicted(fit: Fit, ax: Axes) -> Axes:
+    """The loss seen against the loss predicted, with the band of the prediction: of any law."""
+    from toolkit.figures.style import colour
+
+    some = _some(fit.n_points)
+    predicted = fit.form.value(fit.theta, fit.inputs[:, some])
+    order = np.argsort(predicted)
+    predicted, some = predicted[order], some[order]
+    ends = np.array([[e.low, e.high] for e in fit.predict(fit.inputs[:, some])])
+    seen, blue = fit.loss[some], colour("full")
+    if np.isfinite(ends).any():
+        bars = np.abs(ends.T - predicted)
+        ax.errorbar(
+            predicted, predicted, bars, fmt="none", ecolor=blue, alpha=0.45, lw=1.2, label=INTERVAL
+        )
+    ax.plot(predicted, predicted, color=blue, lw=1.4, label="law")
+    ax.plot(predicted, seen, "o", color="#222222", ms=4, mew=0, alpha=0.7, label="runs")
+    _log_axes(ax, predicted, np.append(seen, predicted))
+    ax.set(xlabel="predicted loss", ylabel="seen loss")
+    ax.legend()
+    return ax
+
+
+def residuals(fit: Fit, ax: Axes, *, label: str = "") -> Axes:
+    """Residuals against the prediction, coloured by the first input: patterns are misfit."""
     from matplotlib.colors import LogNorm
     from matplotlib.ticker import FuncFormatter, NullFormatter
 
-    predicted = fit.form.value(fit.theta, fit.inputs)
-    seen = -fit.residual if fit.kind.on_log else -fit.residual / fit.loss
-    first = fit.inputs[0]
+    some = _some(fit.n_points)
+    first = fit.inputs[0, some]
+    predicted = fit.form.value(fit.theta, fit.inputs[:, some])
+    seen = (-fit.residual if fit.kind.on_log else -fit.residual / fit.loss)[some]
     dots = ax.scatter(
         predicted, 100 * seen, c=first, norm=LogNorm(first.min(), first.max()),
         cmap="viridis_r", s=18, lw=0, alpha=0.85,
@@ -81,9 +155,9 @@ def residuals(fit: Fit, ax: Axes) -> Axes:
     shown = FuncFormatter(lambda value, _: count(value))
     bar = ax.figure.colorbar(dots, ax=ax, format=shown)
     bar.ax.yaxis.set_minor_formatter(NullFormatter())
-    bar.set_label(ROLE_LABELS.get(fit.form.roles[0], fit.form.roles[0]))
+    bar.set_label(label or _role_label(fit, {}))
     _log_axes(ax, predicted, None)
-    ax.set(xlabel="predicted loss", ylabel="seen above predicted (%)")
+    ax.set(xlabel="predicted", ylabel="seen above predicted (%)")
     return ax
 
 
@@ -124,7 +198,7 @@ def rival_optima(fit: Fit, ax: Axes) -> Axes:
     for place, theta, number in zip(places, thetas, starts, strict=True):
         text = "  ".join(f"{name}\u00a0{value:.3g}" for name, value in theta.items())
         ax.annotate(
-            fill(f"{number} starts:  {text}", 48), (0.02, place), xytext=(0, 6),
+            fill(f"{number} start{'s'[: number != 1]}:  {text}", 60), (0.02, place), xytext=(0, 9),
             xycoords=ax.get_yaxis_transform(), textcoords="offset points", fontsize="small",
         )  # fmt: skip
     ax.set(ylim=(-0.6, len(places) - 0.3), xlabel="objective / least")
@@ -153,8 +227,77 @@ def heldout_rollout(rollout: Rollout, ax: Axes) -> Axes:
     ax.yaxis.set_major_formatter(PercentFormatter(1, decimals=None))
     ax.set(xlabel="held-out budget / largest fitted", ylabel="predicted above seen")
     if forms:
-        ax.legend()
+        ax.legend(title="darker: later cuts")
     return ax
+
+
+def _law(fit: Fit, columns: Mapping[str, str]) -> dict[str, Figure]:
+    label, name = _role_label(fit, columns), columns.get("loss", "loss")
+    alone = len(fit.form.roles) == 1
+    free = [n for n, low, high in zip(fit.form.names, fit.low, fit.high, strict=True) if low < high]
+    figures = {
+        "fit": _one(
+            (lambda ax: fit_with_band(fit, ax, label=label, name=name))
+            if alone
+            else (lambda ax: seen_by_predicted(fit, ax))
+        ),
+        "residuals": _one(lambda ax: residuals(fit, ax, label=label)),
+        "rivals": _one(lambda ax: rival_optima(fit, ax)),
+    }
+    if fit.n_points <= PROFILED:
+        figures["profiles"] = _profiles([profile(fit, name) for name in free])
+    return figures
+
+
+def _profiles(profiles: list[Profile]) -> Figure:
+    from matplotlib.figure import Figure
+
+    columns = min(3, len(profiles))
+    rows = -(-len(profiles) // columns)
+    figure = Figure(figsize=(4 * columns, 3.2 * rows), layout="constrained")
+    axes = figure.subplots(rows, columns, squeeze=False).ravel()
+    for ax, one in zip(axes, profiles, strict=False):
+        objective_profile(one, ax)
+    for ax in axes[len(profiles) :]:
+        ax.remove()
+    return figure
+
+
+def _isoflop(fit: IsoFlopFit) -> dict[str, Figure]:
+    from toolkit.figures import budget_colours, budget_legend, loss_by_params
+
+    def parabolas(ax: Axes) -> None:
+        shades = budget_colours([m.budget_flop for m in fit.minima])
+        loss_by_params(fit, ax, colours=shades)
+        budget_legend(ax, shades, minima=True, loc="upper left", bbox_to_anchor=(1.0, 1.0))
+
+    figures = {"parabolas": _one(parabolas)}
+    for law in (fit.params_law, fit.tokens_law, fit.loss_law):
+        if law.usable:
+            figures[f"{law.quantity}-law"] = _one(partial(fit_with_band, law))
+    return figures
+
+
+def _one(draw: Callable[[Axes], object]) -> Figure:
+    from toolkit.figures.style import single
+
+    figure, ax = single()
+    draw(ax)
+    return figure
+
+
+def _role_label(fit: Fit, columns: Mapping[str, str]) -> str:
+    """What to call a law's first input: a known column in words, another by its name."""
+    from toolkit.figures.style import BUDGET
+
+    role = fit.form.roles[0]
+    column = columns.get(role, role)
+    return {**ROLE_LABELS, "budget_flop": BUDGET}.get(column, column)
+
+
+def _some(count: int) -> Rows:
+    """Which of so many runs are drawn."""
+    return np.arange(0, count, -(-count // DRAWN))
 
 
 def _band(fit: Fit | PowerLaw, grid: Array) -> tuple[Array, Array, Array]:
@@ -178,7 +321,7 @@ def _log_axes(
         if values is None:
             continue
         low, high = float(np.min(values)), float(np.max(values))
-        margin = max((high / low) ** 0.06, 1.02)
+        margin = 1.6 if high == low else max((high / low) ** 0.06, 1.02)
         limits(low / margin, high * margin)
         log_axis(axis, show or _show(high))
 

@@ -187,6 +187,47 @@ def test_least_squares_fits_carry_profile_intervals_too(fit_json, points):
     assert report["profile"]["E"]["low"] < report["params"]["E"]["value"]
 
 
+def test_a_law_of_params_and_tokens_says_how_it_splits_a_budget(tmp_path, capsys):
+    inputs = np.array(
+        [[n, d] for n in np.geomspace(1e6, 1e9, 4) for d in np.geomspace(1e9, 1e12, 4)]
+    )
+    loss = FORMS["parametric"].value([1.8, 400.0, 0.34, 2000.0, 0.37], inputs.T)
+    table = pd.DataFrame({"params": inputs[:, 0], "tokens": inputs[:, 1], "loss": loss})
+    path = write(tmp_path / "t.csv", table)
+    main(["fit", str(path), "--form", "parametric", "--bootstrap", "0", "--at", "1e18"])
+    assert "with C = 6 N D" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("x", "files"),
+    [
+        ("params", {"parabolas", "params-law", "tokens-law", "loss-law", "rollout"}),
+        ("tokens", {"parabolas", "params-law", "tokens-law", "loss-law", "rollout"}),
+    ],
+)
+def test_figures_of_every_group_are_written_on_request(fit_json, sweep, x, files):
+    report = fit_json(
+        sweep, "--form", "isoflop", "--x", x, "--group", "method", "--bootstrap", 50,
+        "--held-out", "--figures", sweep / "figures",
+    )  # fmt: skip
+    for label in ("full", "lora"):
+        written = {path.stem for path in (sweep / "figures" / label).glob("*.png")}
+        assert written == files
+        assert len(report["groups"][label]["figures"]) == len(files)
+
+
+def test_a_law_has_figures_of_its_fit_residuals_profiles_and_rivals(fit_json, points, tmp_path):
+    folder = tmp_path / "figures"
+    fit_json(points, "--form", "saturating", "--bootstrap", 50, "--figures", folder)
+    written = {path.stem for path in folder.glob("*.png")}
+    assert written == {"fit", "residuals", "profiles", "rivals"}
+
+
+def test_figures_that_cannot_be_written_are_one_sentence(sentence, points):
+    said = sentence(points, "--form", "power", "--bootstrap", "0", "--figures", points)
+    assert "cannot write figures into" in said
+
+
 def test_rows_left_out_are_listed_with_their_reasons(fit_json, points):
     report = fit_json(
         points, "--form", "saturating", "--bootstrap", 0, "--keep", "budget_flop=1e15:3e19",
@@ -280,6 +321,12 @@ def test_too_few_rows_say_how_many_are_needed(sentence, tmp_path):
     path = write(tmp_path / "t.csv", pd.DataFrame({"budget_flop": [1e12, 1e13], "loss": [4, 3]}))
     said = sentence(path, "--form", "saturating")
     assert "needs at least 5 runs; there are 2" in said
+
+
+def test_columns_are_called_by_their_own_names(sentence, points):
+    table = pd.read_csv(points).assign(flop=1e15)
+    write(points, table)
+    assert "different values of flop" in sentence(points, "--form", "saturating", "--x", "flop")
 
 
 def test_a_missing_table_is_one_sentence(sentence, tmp_path):

@@ -149,6 +149,14 @@ def test_an_input_that_does_not_matter_is_reported_as_undetermined():
     assert found.warnings
 
 
+def test_an_interval_that_ends_at_the_range_searched_is_said_to_be_open():
+    noise = 0.01 * np.random.default_rng(0).normal(size=GRID.shape[1])
+    loss = (2 + 3 / GRID[0] ** 0.3 + 2000 / GRID[1] ** 0.37) * np.exp(noise)
+    found = fit("parametric", GRID, loss, starts=60, resamples=100)
+    assert found.params["alpha"].high == pytest.approx(5.0, abs=0.01)
+    assert any("interval of alpha reaches the end" in said for said in found.warnings)
+
+
 def test_runs_of_one_budget_cannot_tell_size_from_data():
     params = np.geomspace(1e6, 1e9, 20)
     with pytest.raises(ToolkitError, match="vary only together"):

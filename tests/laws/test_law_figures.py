@@ -46,6 +46,19 @@ def test_residuals_are_drawn_as_seen_above_predicted(law, ax):
     assert np.asarray(dots.get_offsets())[:, 1] == pytest.approx(-100 * law.residual)
 
 
+def test_a_law_of_two_inputs_is_drawn_as_seen_by_predicted(ax):
+    inputs = np.array(
+        [[n, d] for n in np.geomspace(1e6, 1e9, 4) for d in np.geomspace(1e9, 1e12, 4)]
+    )
+    loss = FORMS["parametric"].value([1.8, 400.0, 0.34, 2000.0, 0.37], inputs.T)
+    loss *= np.exp(0.01 * np.random.default_rng(0).normal(size=16))
+    found = fit("parametric", inputs.T, loss, resamples=20)
+    law_figures.seen_by_predicted(found, ax)
+    runs = ax.get_lines()[-1]
+    assert sorted(runs.get_ydata()) == pytest.approx(sorted(loss))
+    assert len(ax.containers) == 1  # The band.
+
+
 def test_a_profile_shows_the_ends_of_its_interval(law, ax):
     scan = profile(law, "alpha")
     law_figures.objective_profile(scan, ax)

@@ -44,6 +44,12 @@ def test_budgets_that_are_not_positive_finite_numbers_are_refused_with_their_row
         check(table(budget_flop=[1e12, 1e12, bad]), ROLES)
 
 
+@pytest.mark.parametrize("bad", [1e-200, 1e200])
+def test_numbers_whose_squares_are_none_are_refused_with_the_range(bad):
+    with pytest.raises(ToolkitError, match=r"'loss' must hold numbers within 1e-100 .* row 2"):
+        check(table(loss=[4.0, bad, 3.0]), ROLES)
+
+
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
 def test_runs_without_a_finite_loss_are_left_out_and_listed(bad):
     checked = check(table(loss=[4.0, bad, 3.0]), ROLES)

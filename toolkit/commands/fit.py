@@ -5,12 +5,14 @@ from __future__ import annotations
 import argparse
 import json
 import math
+import re
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from toolkit.laws.tabular import Columns, Options
+    from toolkit.laws.tabular import Columns, Options, TableFit
 
 HELP = "fit a scaling law to a sweep or to any table"
 COLUMNS = ("x", "y", "sigma", "params", "tokens", "flop", "loss", "unique-tokens")
@@ -69,6 +71,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="FLOP",
         help="what the law says of a budget (or of another input); may be given again",
     )
+    parser.add_argument(
+        "--figures", metavar="FOLDER", type=Path, help="write figures of the fit into FOLDER"
+    )
     parser.add_argument("--seed", metavar="N", default="0", help="of starts and resamples")
     parser.add_argument("--json", action="store_true", help="print JSON, at full precision")
 
@@ -112,15 +117,11 @@ def _alone(
     table: pd.DataFrame, args: argparse.Namespace, columns: Columns, options: Options
 ) -> dict[str, Any]:
     """The whole table as one."""
-    from toolkit.laws.report import describe, predictions, rollout
     from toolkit.laws.tabular import fit_table
 
-    fitted = fit_table(table, args.form, columns, options)
-    report = describe(fitted)
-    if args.at:
-        report["at"] = predictions(fitted.fit, _budgets(args))
-    if args.held_out:
-        report["held_out"] = rollout(table, columns, options)
+    report = _described(
+        fit_table(table, args.form, columns, options), table, args, columns, options, args.figures
+    )
     methods = table["method"].nunique() if "method" in table.columns else 1
     if methods > 1:
         report["warnings"].insert(
@@ -134,7 +135,7 @@ def _grouped(
 ) -> dict[str, Any]:
     """A law for each group, and the groups compared; a group without a law says why."""
     from toolkit.errors import ToolkitError
-    from toolkit.laws.report import compare, describe, predictions, rollout
+    from toolkit.laws.report import compare
     from toolkit.laws.tabular import fit_table, groups
 
     fits, failures = {}, {}
@@ -147,13 +148,10 @@ def _grouped(
     if not fits:
         reasons = "; ".join(f"{args.group} {label}: {why}" for label, why in failures.items())
         raise ToolkitError(reasons)
-    reports = {label: describe(fitted) for label, fitted in fits.items()}
-    if args.at:
-        for label, report in reports.items():
-            report["at"] = predictions(fits[label].fit, _budgets(args))
-    if args.held_out:
-        for label, report in reports.items():
-            report["held_out"] = rollout(parts[label], columns, options)
+    reports = {}
+    for label, fitted in fits.items():
+        folder = args.figures and args.figures / (re.sub(r"[^\w.+-]", "_", label).strip(".") or "_")
+        reports[label] = _described(fitted, parts[label], args, columns, options, folder)
     return {
         "form": args.form,
         "group": args.group,
@@ -161,6 +159,32 @@ def _grouped(
         "failed": failures,
         **compare(fits, _budgets(args)),
     }
+
+
+def _described(
+    fitted: TableFit,
+    table: pd.DataFrame,
+    args: argparse.Namespace,
+    columns: Columns,
+    options: Options,
+    folder: Path | None,
+) -> dict[str, Any]:
+    """One fit as JSON, with the predictions that were asked for; its figures go into a folder."""
+    from toolkit.laws import as_json
+    from toolkit.laws.report import describe, predictions, rollout
+
+    report = describe(fitted)
+    if args.at:
+        report["at"] = predictions(fitted.fit, _budgets(args))
+    rolled = rollout(table, columns, options) if args.held_out else None
+    if rolled:
+        report["held_out"] = as_json(rolled)
+    if folder:
+        from toolkit.law_figures import save
+
+        paths = save(fitted.fit, folder, columns=fitted.columns, rollout=rolled)
+        report["figures"] = [str(path) for path in paths]
+    return report
 
 
 def _columns(args: argparse.Namespace) -> Columns:
@@ -269,12 +293,15 @@ def _text(report: dict[str, Any]) -> str:
             f"{n} {_interval(said[n])}" for n in ("params", "tokens", "loss", "value") if n in said
         ]
         note = " (extrapolated)" if said["extrapolated"] else ""
+        if "laws" not in report and "params" in said:
+            note += ", with C = 6 N D"
         lines.append(f"  at {said['at']:.3g}: {', '.join(parts)}{note}")
     for rival in report["rivals"]:
         params = ", ".join(f"{n} {v:.4g}" for n, v in rival["params"].items())
         lines.append(f"  rival optimum: objective {rival['objective']:.6g} at {params}")
     if "held_out" in report:
         lines.append(f"  {report['held_out']['statement']}")
+    lines += [f"  {path}" for path in report.get("figures", ())]
     lines += [f"  ! {warning}" for warning in report["warnings"]]
     return "\n".join(lines)
 

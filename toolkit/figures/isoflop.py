@@ -42,23 +42,24 @@ def loss_by_params_panels(study: Study, methods: Sequence[str] | None = None) ->
 def loss_by_params(
     fit: IsoFlopFit, ax: Axes, *, title: str = "", colours: Mapping[float, Any] | None = None
 ) -> Axes:
-    """Loss against parameters of one method: runs, a parabola a budget, and their minima.
+    """Loss against parameters (or tokens) of one method: runs, parabolas and their minima.
 
     A bracketed minimum is a filled star with its intervals. Where the sizes tried do not bracket
     one, the best of them is ringed, and an arrowhead points to where better ones may lie.
     """
     shades = colours or budget_colours([m.budget_flop for m in fit.minima])
     for minimum in fit.minima:
-        _parabola(minimum, ax, shades[minimum.budget_flop])
+        _parabola(minimum, fit.x, ax, shades[minimum.budget_flop])
     sizes = [size for minimum in fit.minima for size in minimum.parabola.sizes]
     room = max(max(sizes) / min(sizes), 4) ** 0.08
     ax.set_xlim(min(sizes) / room, max(sizes) * room)
     log_axis(ax.xaxis, count)
-    ax.set(xlabel="non-embedding parameters", ylabel=LOSS, title=title)
+    label = "tokens" if fit.x == "tokens" else "non-embedding parameters"
+    ax.set(xlabel=label, ylabel=LOSS, title=title)
     return ax
 
 
-def _parabola(minimum: Minimum, ax: Axes, shade: Any) -> None:
+def _parabola(minimum: Minimum, size: str, ax: Axes, shade: Any) -> None:
     fitted = minimum.parabola
     sizes = np.exp(fitted.z + fitted.centre)
     losses = np.exp(fitted.y) if fitted.log_loss else fitted.y
@@ -67,13 +68,13 @@ def _parabola(minimum: Minimum, ax: Axes, shade: Any) -> None:
         grid = np.geomspace(fitted.sizes[0], fitted.sizes[-1], 80)
         ax.plot(grid, fitted.curve(grid), "-", color=shade, lw=1.6)
     if minimum.status == "interior":
-        x, y = minimum.params, minimum.loss
+        x, y = getattr(minimum, size), minimum.loss
         if math.isfinite(x.low + x.high + y.low + y.high):
             ax.plot([x.low, x.high], [y.value] * 2, color=INK, lw=1.3, zorder=5)
             ax.plot([x.value] * 2, [y.low, y.high], color=INK, lw=1.3, zorder=5)
         ax.plot(x.value, y.value, ms=9, mfc=shade, **STAR)
         return
-    best = (minimum.best_params, minimum.best_loss)
+    best = (getattr(minimum, f"best_{size}"), minimum.best_loss)
     ax.plot(*best, "o", ms=10, **RING)
     if minimum.status in ("edge-low", "edge-high"):
         side = -1 if minimum.status == "edge-low" else 1

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 import numpy as np
 
 from toolkit.laws.bootstrap import Resamples, jacobian
+from toolkit.laws.estimate import interval
 from toolkit.laws.forms import Form
 from toolkit.laws.objective import BLOCK, Problem
 from toolkit.laws.optimiser import Array, Mask
@@ -16,6 +17,7 @@ ILL = 1e8  # Scaled condition number beyond which parameters are not told apart.
 FEW = 3  # Runs a parameter below which the reader is told.
 LONELY = 0.05  # Share of starts at the best below which the reader is told.
 VANISHED = -13.0  # Log of an amplitude in units of the mean loss: a millionth of it.
+NEAR = 1e-3  # Share of a parameter's range within which an interval reaches its end.
 LOOSE = 0.05  # Distance in coordinates of equally good ends.
 
 
@@ -91,8 +93,26 @@ def doubts(
         )
     if runs < FEW * free:
         minor.append(f"{runs} runs for {free} parameters: too few to judge the law by")
+    loose_ends = [n for n in _open_sides(law, drawn, runs - free) if n not in rests]
+    if loose_ends:
+        minor.append(
+            f"the interval of {' and '.join(loose_ends)} reaches the end of the range searched: "
+            "the runs leave that side open"
+        )
     if drawn.failed:
         minor.append(f"{drawn.failed} of {drawn.count} resamples failed and count in no interval")
     if drawn.scheme == "sandwich" and drawn.count:
         minor.append("too many runs to resample: intervals from the sandwich covariance")
     return serious + minor, bool(serious)
+
+
+def _open_sides(law: Form, drawn: Resamples, freedom: int) -> list[str]:
+    """Free parameters whose interval ends at their range's; an asymptote's zero is no such end."""
+    found = []
+    for k, p in enumerate(law.parameters):
+        low, high = interval(drawn.phi[:, k], freedom)
+        margin = NEAR * (p.high - p.low)
+        at_end = low <= p.low + margin or high >= p.high - margin
+        if p.name.rpartition(".")[2] != "E" and low < high and at_end:
+            found.append(p.name)
+    return found

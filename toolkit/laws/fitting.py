@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -150,6 +150,7 @@ def fit(
     strata: Any = None,
     scheme: str | None = None,
     seed: int = 0,
+    names: Sequence[str] | None = None,
 ) -> Fit:
     """Fit a registered law to runs.
 
@@ -168,6 +169,7 @@ def fit(
         scheme: "runs" or "residuals" (`toolkit.laws.bootstrap.Resamples`); by default runs where
             there are ten or more for each parameter, else residuals.
         seed: Of starts and resamples.
+        names: What error messages call the inputs; by default as the form's roles.
 
     Raises:
         ToolkitError: Too few runs (it says how many are needed), inputs that cannot tell the
@@ -187,7 +189,7 @@ def fit(
     z = np.log(x) - centre[:, None]
     problem = Problem(base, z, centre, np.log(y) - unit, weight / heavy, kind)
     low, high = _box(base, dict(pinned or {}), unit)
-    _check_design(base, x, low < high)
+    _check_design(base, x, low < high, names or base.roles)
 
     rng = np.random.default_rng(seed)
     if start:
@@ -290,7 +292,7 @@ def _check_numbers(law: Form, x: Array, y: Array, weight: Array) -> None:
             raise ToolkitError(f"the {what} must be positive finite numbers")
 
 
-def _check_design(law: Form, x: Array, free: Any) -> None:
+def _check_design(law: Form, x: Array, free: Any, names: Sequence[str]) -> None:
     """Refuse runs that cannot tell the parameters apart, whatever their losses."""
     count, runs = int(free.sum()), x.shape[1]
     if runs < needed(count):
@@ -299,15 +301,15 @@ def _check_design(law: Form, x: Array, free: Any) -> None:
             f"there are {runs}"
         )
     least = min(count, 3) if len(x) > 1 else count
-    for role, values in zip(law.roles, x, strict=True):
+    for role, name, values in zip(law.roles, names, x, strict=True):
         seen = len(np.unique(values))
         if seen < least and role not in ("unique_tokens", "method"):
             raise ToolkitError(
-                f"{law.name} needs at least {least} different values of {role}; all {runs} runs "
+                f"{law.name} needs at least {least} different values of {name}; all {runs} runs "
                 f"have {'the same one' if seen == 1 else f'one of {seen}'}"
             )
     if law.roles[:2] == ("params", "tokens") and abs(np.corrcoef(np.log(x[:2]))[0, 1]) > 1 - 1e-9:
         raise ToolkitError(
-            f"{law.roles[0]} and {law.roles[1]} vary only together (one budget?): their effects "
+            f"{names[0]} and {names[1]} vary only together (one budget?): their effects "
             "on the loss cannot be told apart; add runs at another budget"
         )

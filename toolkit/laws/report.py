@@ -14,7 +14,7 @@ from toolkit.laws.budget_law import PowerLaw, loss_law
 from toolkit.laws.comparison import Crossover, better_at, compare_laws
 from toolkit.laws.estimate import Estimate, as_json
 from toolkit.laws.fitting import Fit
-from toolkit.laws.heldout import roll
+from toolkit.laws.heldout import Rollout, roll
 from toolkit.laws.isoflop import IsoFlopFit, Minimum
 from toolkit.laws.joint import JointFit, fit_joint
 from toolkit.laws.profile import profile
@@ -23,7 +23,7 @@ from toolkit.laws.tabular import ISOFLOP, Columns, Options, TableFit, resolve
 
 PROFILED = 2000  # Runs up to which profiles are cheap.
 ISOFLOP_EQUATION = (
-    "loss = c0 + c1 ln x + c2 (ln x)^2 at each budget; x_min(C) = coefficient * C^exponent"
+    "loss = c0 + c1 ln {0} + c2 (ln {0})^2 at each budget; {0}_min(C) = coefficient * C^exponent"
 )
 
 
@@ -51,7 +51,8 @@ def describe(fitted: TableFit) -> dict[str, Any]:
 
 def predictions(fit: Fit | IsoFlopFit, budgets: Sequence[float]) -> list[dict[str, Any]]:
     """What a fit says of budgets in FLOP: params, tokens and loss at the optimum, or the law's
-    value for a form of one input, each {value, low, high}, and whether it is extrapolated."""
+    value for a form of one input, each {value, low, high}, and whether it is extrapolated. A law
+    of params and tokens takes C = 6 N D."""
     said: list[dict[str, Any]] = []
     for budget in budgets:
         if isinstance(fit, IsoFlopFit):
@@ -59,6 +60,11 @@ def predictions(fit: Fit | IsoFlopFit, budgets: Sequence[float]) -> list[dict[st
             found = {name: law.predict(budget) for name, law in laws.items() if law.usable}
         elif len(fit.form.roles) == 1:
             found = {"value": fit.predict([budget])[0]}
+        elif "unique_tokens" in fit.form.roles:
+            raise ToolkitError(
+                f"--at does not tell {fit.form.name} how many unique tokens there are: "
+                "ask toolkit.laws.allocate"
+            )
         else:
             best = allocate(fit, budget)
             found = {"params": best.params, "tokens": best.tokens, "loss": best.loss}
@@ -94,20 +100,18 @@ def compare(fits: Mapping[str, TableFit], budgets: Sequence[float] = ()) -> dict
     return result
 
 
-def rollout(table: pd.DataFrame, columns: Columns, options: Options) -> dict[str, Any]:
-    """The rolling origin of a table: keys statement, best, errors by form, and predictions."""
+def rollout(table: pd.DataFrame, columns: Columns, options: Options) -> Rollout:
+    """The rolling origin of a table, its columns named and its rows chosen as for a fit."""
     names = [str(c) for c in table.columns]
     roles = resolve(ISOFLOP, columns, names)
     checked = check(table, {k: roles[k] for k in ("params", "budget", "loss")}, keep=options.keep)
-    rolled = roll(
+    return roll(
         table.iloc[checked.rows],
         params=roles["params"],
         tokens=roles["tokens"],
         budget=roles["budget"],
         loss=roles["loss"],
     )
-    result: dict[str, Any] = as_json(rolled)
-    return result
 
 
 def _ends(estimate: Estimate) -> dict[str, float]:
@@ -169,7 +173,7 @@ def _isoflop(fit: IsoFlopFit) -> dict[str, Any]:
     squares = sum(float(m.parabola.residual @ m.parabola.residual) for m in fit.minima)
     return {
         "form": "isoflop",
-        "equation": ISOFLOP_EQUATION,
+        "equation": ISOFLOP_EQUATION.format(fit.x),
         "citation": "Hoffmann et al. 2022 (arXiv:2203.15556), approach 2",
         "objective": squares,
         "objective_kind": "lsq-log" if fit.minima[0].parabola.log_loss else "lsq",

@@ -11,6 +11,7 @@ import pandas as pd
 from toolkit.errors import ToolkitError, nearest
 from toolkit.laws.optimiser import Array, Mask, Rows
 
+LEAST, MOST = 1e-100, 1e100  # Squares of anything within are still numbers.
 LISTED = 1000  # At most so many dropped rows are listed one by one; all of them are counted.
 
 
@@ -69,8 +70,8 @@ def check(
         drop_highest: (role, K): every row at or above the K-th largest value is left out.
 
     Raises:
-        ToolkitError: A column is missing or holds text, zeros, negative or infinite numbers, or
-            no row is left.
+        ToolkitError: A column is missing or holds text, zeros, negative or infinite numbers or
+            ones beyond 1e-100 to 1e100, or no row is left.
     """
     if not len(table):
         raise ToolkitError("the table has no rows")
@@ -104,11 +105,13 @@ def check(
         leave_out(diverged, f"{roles[role]} is {'not finite' if role == 'loss' else 'empty'}")
     leave_out(table.duplicated().to_numpy(), "an exact copy of an earlier row")
     for role, values in columns.items():
-        wrong = np.flatnonzero(left & ~((values > 0) & np.isfinite(values)))
+        wrong = np.flatnonzero(left & ~((values >= LEAST) & (values <= MOST)))
         if wrong.size:
             first = wrong[0]
+            beyond = 0 < values[first] < np.inf
+            kind = f"numbers within {LEAST:g} and {MOST:g}" if beyond else "positive finite numbers"
             raise ToolkitError(
-                f"column {roles[role]!r} must hold positive finite numbers; row {numbers[first]} "
+                f"column {roles[role]!r} must hold {kind}; row {numbers[first]} "
                 f"holds {values[first]:g} ({_rows(wrong.size)} like it)"
             )
     if drop_highest is not None:

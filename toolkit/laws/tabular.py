@@ -151,6 +151,7 @@ def fit_table(
         strata=_strata(table, columns, checked),
         scheme=options.scheme,
         seed=options.seed,
+        names=[roles.get(role, role) for role in FORMS[form].roles],
     )
     convention, mixed = _convention(table, checked)
     return TableFit(
