@@ -86,6 +86,15 @@ def test_numbers_are_stored_at_full_precision(fit_json, points):
     assert len(repr(value)) > 14
 
 
+def test_the_data_of_residual_plots_is_stored(fit_json, points, sweep):
+    law = fit_json(points, "--form", "saturating", "--bootstrap", 0)["residuals"]
+    assert law["seen"] == pytest.approx(pd.read_csv(points).loss.tolist())
+    assert law["predicted"] == pytest.approx(law["seen"], rel=0.02)
+    report = fit_json(sweep, "--form", "isoflop", "--bootstrap", 0)
+    misfit = np.subtract(report["residuals"]["seen"], report["residuals"]["predicted"])
+    assert (misfit**2).sum() == pytest.approx(report["objective"])
+
+
 def test_without_a_bootstrap_intervals_are_null(fit_json, points):
     report = fit_json(points, "--form", "saturating", "--bootstrap", 0)
     assert report["params"]["E"]["low"] is None

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from itertools import combinations
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from toolkit.errors import ToolkitError
@@ -17,11 +18,12 @@ from toolkit.laws.fitting import Fit
 from toolkit.laws.heldout import Rollout, roll
 from toolkit.laws.isoflop import IsoFlopFit, Minimum
 from toolkit.laws.joint import JointFit, fit_joint
+from toolkit.laws.optimiser import Array
 from toolkit.laws.profile import profile
 from toolkit.laws.table import check
 from toolkit.laws.tabular import ISOFLOP, Columns, Options, TableFit, resolve
 
-PROFILED = 2000  # Runs up to which profiles are cheap.
+PROFILED = 2000  # Runs up to which profiles are cheap and residuals are listed.
 ISOFLOP_EQUATION = (
     "loss = c0 + c1 ln {0} + c2 (ln {0})^2 at each budget; {0}_min(C) = coefficient * C^exponent"
 )
@@ -33,7 +35,8 @@ def describe(fitted: TableFit) -> dict[str, Any]:
     Keys: form, equation, objective (its value), objective_kind, status, n_points, dropped, params
     and derived {name: {value, low, high}}, starts {tried, reached_best}, rivals [{objective,
     params, starts}], warnings; condition, resting, pinned, profile (a second opinion on the
-    intervals), bootstrap, columns, flop_convention; for isoflop also x, minima and laws. What is
+    intervals), residuals (what plots of them need: predicted and seen, run by run; null above
+    2,000 runs), bootstrap, columns, flop_convention; for isoflop also x, minima and laws. What is
     not a finite number is null.
     """
     body = _law(fitted.fit) if isinstance(fitted.fit, Fit) else _isoflop(fitted.fit)
@@ -140,6 +143,7 @@ def _law(fit: Fit) -> dict[str, Any]:
         "resting": fit.resting,
         "pinned": fit.pinned,
         "profile": _profiles(fit),
+        "residuals": _residuals(fit.form.value(fit.theta, fit.inputs), fit.loss),
         "bootstrap": None
         if drawn is None
         else {
@@ -149,6 +153,21 @@ def _law(fit: Fit) -> dict[str, Any]:
             "strata": drawn.strata,
         },
     }
+
+
+def _residuals(predicted: Array, seen: Array) -> dict[str, Array] | None:
+    """Run by run, what a law says and what was seen."""
+    return {"predicted": predicted, "seen": seen} if len(seen) <= PROFILED else None
+
+
+def _parabola_residuals(fit: IsoFlopFit) -> dict[str, Array] | None:
+    """The same of parabolas, budget by budget, in the order of the minima."""
+    bowls = [m.parabola for m in fit.minima]
+    seen = np.concatenate([p.y for p in bowls])
+    predicted = seen - np.concatenate([p.residual for p in bowls])
+    if bowls[0].log_loss:
+        predicted, seen = np.exp(predicted), np.exp(seen)
+    return _residuals(predicted, seen)
 
 
 def _profiles(fit: Fit) -> dict[str, dict[str, float]]:
@@ -185,6 +204,7 @@ def _isoflop(fit: IsoFlopFit) -> dict[str, Any]:
         # A parabola is solved directly: there is one way to it and no rival.
         "starts": {"tried": 1, "reached_best": 1},
         "rivals": [],
+        "residuals": _parabola_residuals(fit),
         "bootstrap": {
             "scheme": fit.scheme,
             "resamples": fit.resamples,
