@@ -5,6 +5,8 @@ import numpy as np
 import pytest
 
 from toolkit.cli import main
+from toolkit.explorer import app
+from toolkit.explorer import page as page_module
 from toolkit.explorer.page import write_page
 from toolkit.recipe import recommend_from
 from toolkit.study import Study
@@ -52,6 +54,15 @@ def test_data_cannot_end_the_script(tmp_path):
     page = (tmp_path / "page.html").read_text(encoding="utf-8")
     assert page.count("<script") == page.count("</script") == 2
     assert all(evil not in answer["html"] for answer in frames(page)["answers"])
+
+
+def test_where_no_sweep_has_run_the_command_shows_the_example(tmp_path, monkeypatch):
+    written = []
+    monkeypatch.setattr(app, "find_sweeps", lambda **_: {})
+    monkeypatch.setattr(page_module, "write_page", lambda *given: written.append(given))
+    assert main(["explorer", "--output", str(tmp_path / "explorer.html")]) == 0
+    ((study, _, title),) = written
+    assert "example" in title and "synthetic" in title and "lora" in study.methods
 
 
 def test_the_command_writes_the_page(tmp_path, capsys):

@@ -30,7 +30,7 @@ class RecipeView(View):
     title = "Recipe"
 
     def __init__(self, alerts: Alerts) -> None:
-        super().__init__(alerts, readout_height=372)
+        super().__init__(alerts, readout_height=404)
         self.warnings = widgets.HTML(layout=widgets.Layout(height="120px", overflow="auto"))
         self.copy = widgets.HTML(layout=widgets.Layout(min_height="36px"))
         self.widget.children = (self.picture, self.readout, self.copy, self.warnings)
@@ -126,11 +126,11 @@ class _Regrets:
         ax = drawn.add_axes((0.735, 0.135, 0.245, 0.34))
         methods = study.methods
         ax.set_yticks(range(len(methods)), [method_name(m) for m in methods])
-        ax.set(ylim=(len(methods) - 0.5, -0.5), xlim=(0, _most_regret(study)))
+        self.limit = _most_regret(study)  # Bars and whiskers end here; beyond is room for numbers.
+        ax.set(ylim=(len(methods) - 0.5, -0.5), xlim=(0, 1.3 * self.limit))
         ax.set_title("expected regret (nats)", x=0)
         ax.title.set_fontsize("medium")
         ax.tick_params(left=False)
-        self.limit = ax.get_xlim()[1]
         self.bars: dict[str, tuple[Any, Any, Any]] = {}
         for row, method in enumerate(methods):
             (bar,) = ax.plot([], [], lw=12, color=colour(method), solid_capstyle="butt")
@@ -180,11 +180,11 @@ def _decoder_ticks(ax: Axes, ends: tuple[float, float]) -> None:
 
 
 def _most_regret(study: Study) -> float:
-    """The end of the regret axis: above every regret that the slider's middle part can show."""
+    """Above every regret at the budgets that were tried."""
     budgets = np.geomspace(study.budgets[0], study.budgets[-1], 7)
     most = LEAST_REGRET
     for budget in budgets:
         for choice in recommend_from(study, budget_flop=float(budget)).methods:
             if math.isfinite(choice.regret.value):
                 most = max(most, choice.regret.value)
-    return 1.45 * most
+    return 1.1 * most
