@@ -10,7 +10,7 @@ SHELL := /bin/bash
 .PHONY: help setup recipe report explorer-html test notebooks-check lint lab bench suite clean
 
 help:  ## show this list
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## (.*)/  make \1\t\2/' | expand -t 22
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## (.*)/  make \1\t\2/' | expand -t 24
 
 setup: $(READY)  ## make the virtual environment .venv with everything in it
 
