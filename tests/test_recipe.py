@@ -358,3 +358,13 @@ def test_the_truth_of_a_synthetic_table_is_where_its_formula_says():
         losses = [truth.loss(size, 1e12) for size in sizes]
         assert sizes[int(np.argmin(losses))] == pytest.approx(params, rel=0.005)
         assert min(losses) == pytest.approx(loss, rel=1e-6)
+
+
+def test_the_recipe_says_which_form_predicted_held_out_budgets_best():
+    recipe = recommend(run_table(), budget_flop=1e13, resamples=50)
+    (said,) = [note for note in recipe.notes if "held-out budgets" in note]
+    assert said.startswith(f"{recipe.method}: predicting held-out budgets over 2 cuts, ")
+    assert "was best (root mean square relative error: " in said
+    one_budget = run_table(budgets=(1e12,))
+    recipe = recommend(one_budget, budget_flop=1e12, resamples=50)
+    assert not any("held-out budgets" in note for note in recipe.notes)

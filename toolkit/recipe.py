@@ -207,6 +207,8 @@ def recommend_from(
     notes += [
         f"{method}: several values of {' and '.join(v)} were tried" for method, v in varied.items()
     ]
+    if best.method in study.rollouts:
+        notes.append(f"{best.method}: {study.rollouts[best.method].statement}")
     return Recipe(
         budget_flop=budget_flop,
         convention=study.convention,

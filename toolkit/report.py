@@ -13,7 +13,7 @@ from typing import Any
 import pandas as pd
 
 from toolkit.errors import ToolkitError
-from toolkit.laws import Estimate, PowerLaw, roll
+from toolkit.laws import Estimate, PowerLaw
 from toolkit.recipe import Recipe, recommend_from
 from toolkit.recount import CONVENTIONS, recount
 from toolkit.runs import read_table, write_atomically
@@ -115,9 +115,8 @@ def rollout_table(study: Study) -> pd.DataFrame:
             "error": f"{prediction.errors[-1]:+.1%}" if prediction.errors else "–",
             "remark": prediction.reason,
         }
-        for method in study.methods
-        if len(study.fits[method].minima) > 1
-        for prediction in roll(study.best[study.best["method"] == method]).predictions
+        for method, rollout in study.rollouts.items()
+        for prediction in rollout.predictions
     ]
     names = ["method", "form", "fitted up to"]
     return pd.DataFrame(rows, columns=None if rows else names).set_index(names)

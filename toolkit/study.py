@@ -11,6 +11,7 @@ law flatters the method by picking lucky runs; a second seed tempers that.
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -18,7 +19,7 @@ import numpy as np
 import pandas as pd
 
 from toolkit.errors import ToolkitError, nearest
-from toolkit.laws import Crossover, IsoFlopFit, crossovers, fit_isoflop
+from toolkit.laws import Crossover, IsoFlopFit, Rollout, crossovers, fit_isoflop, roll
 from toolkit.laws.table import check
 from toolkit.runs import METHODS
 from toolkit.wording import count
@@ -186,9 +187,39 @@ class Study:
             for method, rows in self._runs_by_method
         }
 
+    @cached_property
+    def rollouts(self) -> Mapping[str, Rollout]:
+        """By method, how well forms fitted at low budgets predict high ones; made when asked for.
+
+        Methods with a single budget have none.
+        """
+        return _Rollouts(self)
+
     @property
     def _runs_by_method(self) -> list[tuple[str, pd.DataFrame]]:
         return [(method, self.runs[self.runs["method"] == method]) for method in self.fits]
+
+
+class _Rollouts(Mapping[str, Rollout]):
+    """Rollouts take a second a method, so each is made when it is first asked for."""
+
+    def __init__(self, study: Study) -> None:
+        self._best = study.best
+        self._methods = [m for m, fit in study.fits.items() if len(fit.minima) > 1]
+        self._made: dict[str, Rollout] = {}
+
+    def __getitem__(self, method: str) -> Rollout:
+        if method not in self._methods:
+            raise KeyError(method)
+        if method not in self._made:
+            self._made[method] = roll(self._best[self._best["method"] == method])
+        return self._made[method]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._methods)
+
+    def __len__(self) -> int:
+        return len(self._methods)
 
 
 def _cells(rows: pd.DataFrame, name: str) -> tuple[Cell, ...]:
