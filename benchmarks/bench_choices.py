@@ -30,9 +30,9 @@ def measure(repeats: int = 3) -> list[dict[str, object]]:
 
 
 def choices(case: Case, repeats: int) -> list[dict[str, object]]:
-    from toolkit import attention, packing
-    from toolkit.bodies import HubBody
-    from toolkit.contrast import ContrastiveStep
+    from toolkit.contrast import attention, packing
+    from toolkit.contrast.bodies import HubBody
+    from toolkit.contrast.step import ContrastiveStep
 
     model = apply(build(KNOWN[case.decoder].shape), Method("full"), seed=0)
     texts = batch(case)

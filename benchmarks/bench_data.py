@@ -17,9 +17,9 @@ import numpy as np
 import psutil
 from entry import entry
 
+from toolkit.pairs.tokens import TokenColumn, TokenisedPairs
 from toolkit.runs import RunConfig
-from toolkit.tokens import TokenColumn, TokenisedPairs
-from toolkit.training import load_encoder, make_optimizer, prepare
+from toolkit.training.run import load_encoder, make_optimizer, prepare
 
 PAIRS = 10_000_000
 BATCH, BATCHES = 1024, 100
@@ -130,7 +130,7 @@ def private_bytes() -> int:
 
 def waiting_share() -> tuple[float, float]:
     """Seconds taking batches, and seconds of all, over some steps of a small decoder."""
-    from toolkit.contrast import ContrastiveStep
+    from toolkit.contrast.step import ContrastiveStep
 
     run = prepare(RunConfig("small-38k", 2e10))
     model = load_encoder(run)

@@ -31,10 +31,10 @@ from toolkit.explorer import Explorer, explore
 from toolkit.explorer.drawing import CSS_DPI, PIXELS
 from toolkit.explorer.recipe_view import budget_range
 from toolkit.explorer.view import HEIGHT, WIDTH
-from toolkit.recipe import Recipe, recommend_from
-from toolkit.study import Study
+from toolkit.recipe.recommendation import Recipe, recommend_from
+from toolkit.recipe.study import Study
+from toolkit.recipe.wording import count, method_name
 from toolkit.synthetic import run_table
-from toolkit.wording import count, method_name
 
 MOVES, FEW_MOVES = 100, 20  # Ours; and the ordinary way, whose every picture takes as long.
 DRAG_MOVES, DRAG_PAUSE = 40, 0.01

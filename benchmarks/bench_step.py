@@ -26,12 +26,12 @@ from typing import Any
 import numpy as np
 from entry import entry
 
+from toolkit.contrast.packing import plan_step
 from toolkit.flops import step_flops
 from toolkit.methods import Method, resolve
-from toolkit.packing import plan_step
+from toolkit.pairs.tokens import Ragged
 from toolkit.runs import METHODS, RunConfig
 from toolkit.suite import KNOWN, Shape
-from toolkit.tokens import Ragged
 
 TEMPERATURE = 1 / 40
 LONGEST = 75
@@ -253,7 +253,7 @@ def build(shape: Shape) -> Any:
 def our_worker(
     pipe: Connection, case: Case, chunk_tokens: int | None, method: Method | None = None
 ) -> None:
-    from toolkit.contrast import ContrastiveStep
+    from toolkit.contrast.step import ContrastiveStep
     from toolkit.methods import apply
 
     model = apply(build(KNOWN[case.decoder].shape), method or Method("full"), seed=0)

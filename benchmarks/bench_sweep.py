@@ -23,9 +23,9 @@ import nbformat
 from nbformat import v4
 
 from toolkit import hardware
-from toolkit.plan import Plan, read_plan
 from toolkit.runs import RunConfig
-from toolkit.sweep import run_sweep
+from toolkit.sweep.execution import run_sweep
+from toolkit.sweep.plan import Plan, read_plan
 
 # As many as the quick sweep at least has, over which the host's start is spread; few for the ways
 # whose every notebook takes as long as any other.

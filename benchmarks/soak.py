@@ -21,9 +21,9 @@ import psutil
 
 from tests.processes import MARK, marked, within
 from tests.sweeps import WRITE, make_sweep
-from toolkit.plan import Plan
 from toolkit.runs import table_csv
-from toolkit.sweep import run_sweep
+from toolkit.sweep.execution import run_sweep
+from toolkit.sweep.plan import Plan
 
 RESULTS = Path(__file__).parent / "results" / "soak.json"
 # Each attempt is noted, and whether it found a record there already, which must never be.
@@ -38,7 +38,7 @@ def kill_workers(mark: str, seconds: float, over: threading.Event, kills: list[i
     """Kill one worker, the parent of a kernel host, every so many seconds."""
     dice = random.Random(1)
     while not over.wait(seconds):
-        hosts = [p for p in marked(mark) if "toolkit.kernel_host" in _command(p)]
+        hosts = [p for p in marked(mark) if "toolkit.sweep.kernel_host" in _command(p)]
         own = {process.pid for process in hosts} | {os.getpid()}
         workers = sorted({p.ppid() for p in hosts if p.is_running()} - own - {1})
         if workers:
@@ -91,7 +91,7 @@ def _attempts(plan: Plan, run_id: str) -> list[str]:
 
 
 def _kernels(mark: str) -> list[psutil.Process]:
-    return [p for p in marked(mark) if "toolkit.kernel_host" in _command(p)]
+    return [p for p in marked(mark) if "toolkit.sweep.kernel_host" in _command(p)]
 
 
 if __name__ == "__main__":

@@ -6,8 +6,8 @@ import json
 from dataclasses import fields
 from pathlib import Path
 
-from toolkit.plan import Plan, read_plan
 from toolkit.runs import RunConfig, RunRecord
+from toolkit.sweep.plan import Plan, read_plan
 
 START = """
 import os, sys, time

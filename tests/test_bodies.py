@@ -6,12 +6,12 @@ import torch
 from transformers import AutoConfig, AutoModel, PreTrainedModel
 
 from tests.tiny import method, neox, texts, tuned
-from toolkit.bodies import Body, HubBody, NeoxBody, body_of
-from toolkit.contrast import ContrastiveStep, lay_out_all
+from toolkit.contrast.bodies import Body, HubBody, NeoxBody, body_of
+from toolkit.contrast.packing import plan_step
+from toolkit.contrast.step import ContrastiveStep, lay_out_all
 from toolkit.errors import ToolkitError
-from toolkit.packing import plan_step
+from toolkit.pairs.tokens import Ragged
 from toolkit.suite import config_shape
-from toolkit.tokens import Ragged
 
 CONFIGS = {
     "llama": {

@@ -12,10 +12,10 @@ import pytest
 
 from tests.processes import MARK, marked, within
 from tests.sweeps import WRITE, make_sweep
-from toolkit import cluster
 from toolkit.errors import ToolkitError
 from toolkit.runs import read_table
-from toolkit.sweep import run_sweep
+from toolkit.sweep import cluster
+from toolkit.sweep.execution import run_sweep
 
 SIX = "  - {method: [full, bias], budget_flop: [1e9, 2e9, 3e9]}"
 # An attempt notes that it was made and on which worker.
@@ -40,7 +40,7 @@ def kernels(mark: str) -> list[psutil.Process]:
     found = []
     for process in marked(mark):
         with contextlib.suppress(psutil.Error):
-            if "toolkit.kernel_host" in process.cmdline():
+            if "toolkit.sweep.kernel_host" in process.cmdline():
                 found.append(process)
     return found
 

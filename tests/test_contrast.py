@@ -9,9 +9,9 @@ import torch.nn.functional as F
 from transformers import PreTrainedModel
 
 from tests.tiny import method, neox, texts, tuned
-from toolkit.contrast import ContrastiveStep, embed, info_nce
+from toolkit.contrast.step import ContrastiveStep, embed, info_nce
 from toolkit.methods import Method
-from toolkit.tokens import Ragged
+from toolkit.pairs.tokens import Ragged
 
 METHODS = [
     method("full"),

@@ -10,12 +10,12 @@ import pytest
 import torch
 
 from tests.tiny import method, neox, texts, tuned
-from toolkit import distributed
-from toolkit.contrast import ContrastiveStep
+from toolkit.contrast import distributed
+from toolkit.contrast.step import ContrastiveStep
 from toolkit.errors import ToolkitError
-from toolkit.folders import RunFolder
 from toolkit.runs import RunConfig, read_record
-from toolkit.training import train
+from toolkit.sweep.folders import RunFolder
+from toolkit.training.run import train
 
 PAIRS = 12
 CASES = [

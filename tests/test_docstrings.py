@@ -6,8 +6,8 @@ from collections import Counter
 
 import pytest
 
-from toolkit.docstrings import _mine_file, mine, pair_of
-from toolkit.pairs import normalise
+from toolkit.pairs.docstrings import _mine_file, mine, pair_of
+from toolkit.pairs.sources import normalise
 
 
 def mined(source: str, tmp_path):

@@ -7,10 +7,10 @@ import pytest
 import torch
 
 from tests.tiny import neox, texts
-from toolkit import evaluation
 from toolkit.errors import ToolkitError
-from toolkit.evaluation import HeldOut, evaluate, held_out_set
-from toolkit.tokens import TokenColumn, TokenisedPairs
+from toolkit.pairs.tokens import TokenColumn, TokenisedPairs
+from toolkit.training import evaluation
+from toolkit.training.evaluation import HeldOut, evaluate, held_out_set
 
 PAIRS = HeldOut(texts(40, 3, 12, seed=1), texts(40, 3, 12, seed=2))
 

@@ -5,12 +5,12 @@ import pytest
 import torch
 
 from toolkit import suite
-from toolkit.contrast import embed
+from toolkit.contrast.step import embed
 from toolkit.errors import ToolkitError
-from toolkit.export import export
+from toolkit.pairs.tokens import Ragged
 from toolkit.runs import RunConfig
-from toolkit.tokens import Ragged
-from toolkit.training import train_encoder
+from toolkit.training.export import export
+from toolkit.training.run import train_encoder
 
 TEXTS = ["return item 00042", "def get_00042(self): # 3", "a much longer text " * 30]
 

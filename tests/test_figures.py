@@ -8,9 +8,9 @@ from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 
 from toolkit import figures
-from toolkit.recipe import recommend_from
+from toolkit.recipe.recommendation import recommend_from
+from toolkit.recipe.study import Study
 from toolkit.runs import METHODS
-from toolkit.study import Study
 from toolkit.synthetic import BUDGETS, DECODERS, TRUTH, run_table
 
 

@@ -9,10 +9,10 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from tests.tiny import SHAPE, method, neox, texts, tuned
 from toolkit.cli import main
-from toolkit.contrast import ContrastiveStep
+from toolkit.contrast.packing import plan_step, spread
+from toolkit.contrast.step import ContrastiveStep
 from toolkit.flops import paper_flops_per_token, step_flops
 from toolkit.methods import Method, trainable_params
-from toolkit.packing import plan_step, spread
 from toolkit.suite import PYTHIA, Shape, neox_shape
 
 DEEP = neox_shape(vocabulary=97, hidden=24, layers=5, heads=3)

@@ -13,8 +13,8 @@ import pytest
 from jupyter_core.utils import run_sync
 
 from tests.processes import alive, within
-from toolkit import locks
-from toolkit.kernels import KernelHost
+from toolkit.sweep import locks
+from toolkit.sweep.kernels import KernelHost
 
 
 @pytest.fixture(params=[True, False], ids=["warm", "cold"])
@@ -141,7 +141,7 @@ def test_no_process_outlives_a_sweep_that_is_killed(tmp_path, warm):
     script = f"""
 import sys, time
 from pathlib import Path
-from toolkit.kernels import KernelHost
+from toolkit.sweep.kernels import KernelHost
 with KernelHost(warm={warm}) as host, host.kernel(Path({str(tmp_path / "log")!r})) as kernel:
     print(kernel.process.pid, host.pid or kernel.process.pid, host.folder, flush=True)
     time.sleep(600)

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from tests.tiny import SHAPE, method, neox, texts, tuned
-from toolkit.contrast import ContrastiveStep
+from toolkit.contrast.step import ContrastiveStep
 from toolkit.errors import ToolkitError
 from toolkit.methods import Method, apply, trainable_params
 from toolkit.suite import neox_shape

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from toolkit.packing import plan_step, spread
+from toolkit.contrast.packing import plan_step, spread
 
 LENGTHS = st.lists(st.integers(1, 90), min_size=1, max_size=120).map(np.array)
 

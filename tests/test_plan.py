@@ -9,9 +9,9 @@ import pytest
 
 from tests.sweeps import make_sweep, write_template
 from toolkit.errors import ToolkitError
-from toolkit.plan import cost, expand, makespan, read_plan, validate
 from toolkit.runs import RunConfig
-from toolkit.templates import Template
+from toolkit.sweep.plan import cost, expand, makespan, read_plan, validate
+from toolkit.sweep.templates import Template
 
 PAPER = Path(__file__).parent.parent / "runs" / "paper"
 TWO = "  - {budget_flop: [1e9, 2e9]}"
@@ -119,7 +119,7 @@ def test_cost_is_the_budget_in_the_models_convention():
 
 def test_the_studys_own_grid_is_planned_without_torch_or_a_download():
     code = (
-        "import sys; from toolkit.plan import read_plan, cost;"
+        "import sys; from toolkit.sweep.plan import read_plan, cost;"
         "plan = read_plan(sys.argv[1]); costs = [cost(config) for config in plan.configs];"
         "print(len(costs), 'torch' in sys.modules)"
     )

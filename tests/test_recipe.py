@@ -7,12 +7,12 @@ import pytest
 
 from toolkit.cli import main
 from toolkit.errors import ToolkitError
-from toolkit.forecast import forecast
-from toolkit.recipe import recommend, recommend_from
-from toolkit.study import Study
+from toolkit.recipe.forecast import forecast
+from toolkit.recipe.recommendation import recommend, recommend_from
+from toolkit.recipe.study import Study
+from toolkit.recipe.wording import as_text, count, read_number, scientific
 from toolkit.suite import KNOWN
 from toolkit.synthetic import BUDGETS, TRUTH, run_table
-from toolkit.wording import as_text, count, read_number, scientific
 
 WIDE = ("small-7k", "small-15k", "small-38k", "small-85k", "small-200k", "small-559k", "small-1.2m")
 

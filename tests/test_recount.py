@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from toolkit.errors import ToolkitError
-from toolkit.recount import recount
-from toolkit.study import Study
+from toolkit.recipe.recount import recount
+from toolkit.recipe.study import Study
 from toolkit.synthetic import TRUTH, run_table
 
 

@@ -8,8 +8,8 @@ import pytest
 from toolkit.errors import ToolkitError
 from toolkit.figures import loss_by_repeats_panels
 from toolkit.laws import Options
-from toolkit.repeats import repeat_law, repeats
-from toolkit.study import Study
+from toolkit.recipe.repeats import repeat_law, repeats
+from toolkit.recipe.study import Study
 from toolkit.synthetic import run_table
 
 WORTH = 8.0  # R_D* of the made-up truth.

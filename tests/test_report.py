@@ -7,8 +7,8 @@ import pytest
 from toolkit import report
 from toolkit.cli import main
 from toolkit.errors import ToolkitError
-from toolkit.recipe import recommend
-from toolkit.study import Study
+from toolkit.recipe.recommendation import recommend
+from toolkit.recipe.study import Study
 from toolkit.synthetic import run_table
 
 EVIL = "<script>alert('x')</script>"

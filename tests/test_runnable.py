@@ -3,10 +3,10 @@ import shlex
 import pytest
 import yaml
 
-from toolkit.plan import expand
-from toolkit.recipe import recommend_from
-from toolkit.runnable import papermill_command, run_config, runnable, sweep_yaml
-from toolkit.study import Study
+from toolkit.recipe.recommendation import recommend_from
+from toolkit.recipe.runnable import papermill_command, run_config, runnable, sweep_yaml
+from toolkit.recipe.study import Study
+from toolkit.sweep.plan import expand
 from toolkit.synthetic import TRUTH, run_table
 
 

@@ -7,8 +7,8 @@ import pytest
 
 from toolkit.errors import ToolkitError
 from toolkit.flops import StepFlops
-from toolkit.schedule import plan_steps, warmup_cosine
-from toolkit.tokens import TokenColumn, TokenisedPairs
+from toolkit.pairs.tokens import TokenColumn, TokenisedPairs
+from toolkit.training.schedule import plan_steps, warmup_cosine
 
 
 def pairs(count: int, tokens: int = 3) -> TokenisedPairs:

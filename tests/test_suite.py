@@ -10,7 +10,7 @@ from transformers import AutoModelForCausalLM, GPT2Config, GPTNeoXConfig, LlamaC
 
 from toolkit import suite
 from toolkit.errors import ToolkitError
-from toolkit.pairs import normalise, read_pairs
+from toolkit.pairs.sources import normalise, read_pairs
 
 # Total and non-embedding parameters as published (README of EleutherAI/pythia).
 PUBLISHED = {
@@ -66,7 +66,7 @@ def test_the_suite_fits_into_16_megabytes():
 
 @pytest.mark.slow
 def test_no_held_out_pair_is_in_the_pretraining_text():
-    from toolkit.pretraining import document, documents
+    from toolkit.training.pretraining import document, documents
 
     text = {normalise(line) for line in documents()}
     held_out = [pair for pair in read_pairs("docstrings") if pair.held_out]

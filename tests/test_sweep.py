@@ -11,11 +11,11 @@ from dataclasses import replace
 import pytest
 
 from tests.sweeps import WRITE, make_sweep, record
-from toolkit import attempt as attempts
-from toolkit import locks
 from toolkit.errors import ToolkitError
 from toolkit.runs import read_record, read_table, table_csv
-from toolkit.sweep import run_sweep
+from toolkit.sweep import attempt as attempts
+from toolkit.sweep import locks
+from toolkit.sweep.execution import run_sweep
 
 SIX = "  - {method: [full, bias], budget_flop: [1e9, 2e9, 3e9]}"
 TWO = "  - {budget_flop: [1e9, 2e9]}"
@@ -266,7 +266,7 @@ def test_a_lock_of_a_dead_process_is_no_lock(tmp_path):
     plan = make_sweep(tmp_path, TWO)
     (tmp_path / "runs").mkdir()
     code = (
-        "import os, sys; from pathlib import Path; from toolkit import locks\n"
+        "import os, sys; from pathlib import Path; from toolkit.sweep import locks\n"
         "with locks.hold(Path(sys.argv[1])): os.kill(os.getpid(), 9)"
     )
     subprocess.run([sys.executable, "-c", code, tmp_path / "runs" / "lock"])

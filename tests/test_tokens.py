@@ -6,11 +6,11 @@ from itertools import chain
 import numpy as np
 import pytest
 
-from toolkit import tokens
 from toolkit.errors import ToolkitError
-from toolkit.pairs import Pair
+from toolkit.pairs import tokens
+from toolkit.pairs.sources import Pair
+from toolkit.pairs.tokens import Ragged, tokenise
 from toolkit.suite import SMALL, load_tokenizer
-from toolkit.tokens import Ragged, tokenise
 
 
 @pytest.fixture(scope="module")

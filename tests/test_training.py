@@ -6,10 +6,12 @@ from dataclasses import replace
 import pytest
 import torch
 
-from toolkit import checkpoints, suite, training
+from toolkit import suite
 from toolkit.errors import ToolkitError
 from toolkit.runs import RunConfig, read_record
-from toolkit.training import Progress, load_encoder, make_optimizer, prepare, train
+from toolkit.training import checkpoints
+from toolkit.training import run as training
+from toolkit.training.run import Progress, load_encoder, make_optimizer, prepare, train
 
 
 def same(record):

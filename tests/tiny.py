@@ -5,9 +5,9 @@ import torch
 from transformers import AutoModel, GPTNeoXConfig, PreTrainedModel
 
 from toolkit.methods import Method, apply, resolve
+from toolkit.pairs.tokens import Ragged
 from toolkit.runs import RunConfig
 from toolkit.suite import Shape, neox_shape
-from toolkit.tokens import Ragged
 
 VOCABULARY = 97
 SHAPE = neox_shape(vocabulary=VOCABULARY, hidden=16, layers=3, heads=2)

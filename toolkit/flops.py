@@ -15,6 +15,7 @@ from functools import lru_cache
 
 import numpy as np
 
+from toolkit.contrast.packing import Execution
 from toolkit.methods import (
     Method,
     adapted,
@@ -22,7 +23,6 @@ from toolkit.methods import (
     first_trained_block,
     trainable_params,
 )
-from toolkit.packing import Execution
 from toolkit.suite import Linear, Shape
 
 
@@ -83,7 +83,7 @@ def step_flops(
         shape: Of the decoder.
         method: From `toolkit.methods.resolve`.
         query_lengths, positive_lengths: Real tokens of each text; shape [pairs].
-        execution: From `toolkit.packing.plan_step` on both lengths, queries first.
+        execution: From `toolkit.contrast.packing.plan_step` on both lengths, queries first.
     """
     passes = pass_costs(shape, method)
     lengths = np.concatenate((query_lengths, positive_lengths))

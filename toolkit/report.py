@@ -14,11 +14,11 @@ import pandas as pd
 
 from toolkit.errors import ToolkitError
 from toolkit.laws import Estimate, PowerLaw
-from toolkit.recipe import Recipe, recommend_from
-from toolkit.recount import CONVENTIONS, recount
+from toolkit.recipe.recommendation import Recipe, recommend_from
+from toolkit.recipe.recount import CONVENTIONS, recount
+from toolkit.recipe.study import Study
+from toolkit.recipe.wording import count, loss, method_name, scientific, signed, spread
 from toolkit.runs import read_table, write_atomically
-from toolkit.study import Study
-from toolkit.wording import count, loss, method_name, scientific, signed, spread
 
 TEMPLATE = Path(__file__).resolve().parent.parent / "notebooks" / "report.ipynb"
 RECOUNT_RESAMPLES = 200  # Three studies more; their intervals need not be fine.
@@ -126,7 +126,7 @@ def recount_table(study: Study) -> pd.DataFrame:
     """The recipe at the largest common budget, with FLOP counted in each convention.
 
     Raises:
-        ToolkitError: The runs do not have all three counts (`toolkit.recount`).
+        ToolkitError: The runs do not have all three counts (`toolkit.recipe.recount`).
     """
     rows = []
     for convention in CONVENTIONS:
@@ -197,7 +197,7 @@ def _execute(sweep: str | Path, budget_flop: float | None) -> str:
     import papermill
     from papermill.exceptions import PapermillExecutionError
 
-    from toolkit.kernels import KernelHost
+    from toolkit.sweep.kernels import KernelHost
 
     logging.getLogger("papermill").setLevel(logging.ERROR)
     parameters = {"sweep": str(Path(sweep).resolve()), "budget_flop": budget_flop}

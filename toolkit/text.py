@@ -1,4 +1,4 @@
-"""Times and tables as people read them in a terminal (numbers: `toolkit.wording`)."""
+"""Times and tables as people read them in a terminal (numbers: `toolkit.recipe.wording`)."""
 
 from __future__ import annotations
 

@@ -20,9 +20,9 @@ import psutil
 from tests.processes import MARK, marked, within
 from tests.sweeps import make_sweep
 from toolkit.errors import ToolkitError
-from toolkit.plan import Plan
 from toolkit.runs import read_record, table_csv
-from toolkit.sweep import run_sweep
+from toolkit.sweep.execution import run_sweep
+from toolkit.sweep.plan import Plan
 
 # Each attempt notes its start and, before it writes its record, its end.
 BODY = """

@@ -10,13 +10,13 @@ from pathlib import Path
 import pytest
 
 from tests.sweeps import WRITE, make_sweep, write_template
-from toolkit import sweep
-from toolkit.attempt import attempt
 from toolkit.errors import ToolkitError
-from toolkit.folders import RunFolder
-from toolkit.kernels import KernelHost
 from toolkit.runs import RunConfig, read_record
-from toolkit.sweep import run_sweep
+from toolkit.sweep import execution as sweep
+from toolkit.sweep.attempt import attempt
+from toolkit.sweep.execution import run_sweep
+from toolkit.sweep.folders import RunFolder
+from toolkit.sweep.kernels import KernelHost
 
 TWO = "  - {budget_flop: [1e9, 2e9]}"
 
@@ -87,7 +87,7 @@ def test_a_clock_that_jumps_changes_nothing(tmp_path, monkeypatch):
 
 
 LONG = """
-from toolkit.training import train
+from toolkit.training.run import train
 
 def show(point):
     with open(Path(folder, "steps"), "a") as file:
@@ -105,7 +105,7 @@ train(config, Path(folder), progress=show, checkpoint_seconds=0.0)
 @pytest.fixture(scope="module")
 def host():
     """A kernel host for training, shared by the tests, as importing takes its time."""
-    with KernelHost(("peft", "toolkit.training")) as host:
+    with KernelHost(("peft", "toolkit.training.run")) as host:
         yield host
 
 

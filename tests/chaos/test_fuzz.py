@@ -15,9 +15,9 @@ from hypothesis import strategies as st
 from tests.sweeps import record
 from toolkit.errors import ToolkitError
 from toolkit.laws.table import check
-from toolkit.pairs import read_pairs
-from toolkit.plan import Plan, read_plan
+from toolkit.pairs.sources import read_pairs
 from toolkit.runs import RunConfig, RunRecord, read_record, read_table, table_csv
+from toolkit.sweep.plan import Plan, read_plan
 
 CONFIG = RunConfig("small-7k", 1e11, "lora", lora_rank=4, lora_targets=("dense",))
 RECORD = record(CONFIG).to_json()

@@ -1,7 +1,7 @@
 import pytest
 
 from toolkit.explorer import Explorer, explore
-from toolkit.study import Study
+from toolkit.recipe.study import Study
 from toolkit.synthetic import run_table
 
 

@@ -8,8 +8,8 @@ from toolkit.cli import main
 from toolkit.explorer import app
 from toolkit.explorer import page as page_module
 from toolkit.explorer.page import write_page
-from toolkit.recipe import recommend_from
-from toolkit.study import Study
+from toolkit.recipe.recommendation import recommend_from
+from toolkit.recipe.study import Study
 from toolkit.synthetic import BUDGETS, run_table
 
 

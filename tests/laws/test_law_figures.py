@@ -6,7 +6,7 @@ from matplotlib.figure import Figure
 
 from tests.laws.simulation import isoflop_table
 from tests.laws.test_fitting import two_steps
-from toolkit import law_figures
+from toolkit.figures import laws as law_figures
 from toolkit.laws import FORMS, fit, fit_isoflop, profile, roll
 
 

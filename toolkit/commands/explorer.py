@@ -20,8 +20,8 @@ def run(args: argparse.Namespace) -> int:
     from toolkit.errors import ToolkitError
     from toolkit.explorer.app import offered
     from toolkit.explorer.page import write_page
+    from toolkit.recipe.study import Study
     from toolkit.runs import read_table
-    from toolkit.study import Study
 
     if args.sweep is None:
         name, source = next(iter(offered().items()))

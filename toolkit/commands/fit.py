@@ -180,7 +180,7 @@ def _described(
     if rolled:
         report["held_out"] = as_json(rolled)
     if folder:
-        from toolkit.law_figures import save
+        from toolkit.figures.laws import save
 
         paths = save(fitted.fit, folder, columns=fitted.columns, rollout=rolled)
         report["figures"] = [str(path) for path in paths]

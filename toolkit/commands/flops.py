@@ -51,10 +51,10 @@ def compute(args: argparse.Namespace) -> dict:
 
     import numpy as np
 
+    from toolkit.contrast.packing import plan_step, spread
     from toolkit.errors import ToolkitError
     from toolkit.flops import step_flops
     from toolkit.methods import resolve, trainable_params
-    from toolkit.packing import plan_step, spread
     from toolkit.runs import RunConfig
     from toolkit.suite import find
 

@@ -27,9 +27,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    from toolkit.recipe import recommend
+    from toolkit.recipe.recommendation import recommend
+    from toolkit.recipe.wording import as_text
     from toolkit.runs import read_table
-    from toolkit.wording import as_text
 
     budget, as_hours = _budget(args)
     max_pairs = positive_number("--max-pairs", args.max_pairs)

@@ -12,8 +12,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     from toolkit.commands.recipe import positive_number
+    from toolkit.recipe.wording import as_text
     from toolkit.report import FIGURES, HTML, RECIPES, build, output_folder, recipes
-    from toolkit.wording import as_text
 
     budget = positive_number("--flop", args.flop)
     study = build(args.sweep, budget)

@@ -7,12 +7,13 @@ import json
 from collections import Counter
 from typing import Any
 
-from toolkit import hardware, locks
+from toolkit import hardware
 from toolkit.errors import ToolkitError
-from toolkit.folders import STATES, RunState
-from toolkit.plan import Plan, cost, makespan, rates, read_plan
+from toolkit.recipe.wording import scientific
+from toolkit.sweep import locks
+from toolkit.sweep.folders import STATES, RunState
+from toolkit.sweep.plan import Plan, cost, makespan, rates, read_plan
 from toolkit.text import duration
-from toolkit.wording import scientific
 
 HELP = "show the state of each run of a sweep, with reasons, time and cost spent and left"
 

@@ -6,9 +6,9 @@ import argparse
 import sys
 import time
 
-from toolkit.folders import RunState
-from toolkit.plan import Plan, cost, makespan, rates, read_plan
-from toolkit.sweep import Summary, default_workers, run_sweep
+from toolkit.sweep.execution import Summary, default_workers, run_sweep
+from toolkit.sweep.folders import RunState
+from toolkit.sweep.plan import Plan, cost, makespan, rates, read_plan
 from toolkit.text import duration
 
 HELP = "execute what is missing of a sweep, one notebook a run, several at a time"

@@ -7,10 +7,10 @@ import json
 import sys
 from pathlib import Path
 
-from toolkit import locks
 from toolkit.errors import ToolkitError
-from toolkit.folders import RunFolder
 from toolkit.runs import RunConfig
+from toolkit.sweep import locks
+from toolkit.sweep.folders import RunFolder
 
 HELP = "do one run from its config.json, by torchrun on several GPUs"
 
@@ -22,7 +22,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    from toolkit import distributed
+    from toolkit.contrast import distributed
 
     path = args.folder / "config.json"
     try:
@@ -50,7 +50,7 @@ def run(args: argparse.Namespace) -> int:
 def _train(folder: RunFolder, *, show: bool) -> None:
     from tqdm import tqdm
 
-    from toolkit.training import Progress, train
+    from toolkit.training.run import Progress, train
 
     bar = tqdm(unit="step", disable=not (show and sys.stderr.isatty()))
 

@@ -18,8 +18,8 @@ from toolkit.explorer.recipe_view import RecipeView, budget_range
 from toolkit.explorer.settings_view import SettingsView
 from toolkit.explorer.sizes_view import SizesView
 from toolkit.explorer.view import Ask
+from toolkit.recipe.study import Study
 from toolkit.runs import read_table
-from toolkit.study import Study
 from toolkit.suite import SUITE_FOLDER
 from toolkit.synthetic import run_table
 

@@ -13,10 +13,10 @@ from toolkit.explorer.recipe_view import budget_range
 from toolkit.explorer.view import Ask, View, figure, styled
 from toolkit.figures import colour, frontier_crossovers, law_by_budget, loss_by_budget
 from toolkit.figures.style import INK
-from toolkit.forecast import Forecast, forecast
 from toolkit.laws import Estimate
-from toolkit.study import Study
-from toolkit.wording import count, loss, method_name, pretty, spread
+from toolkit.recipe.forecast import Forecast, forecast
+from toolkit.recipe.study import Study
+from toolkit.recipe.wording import count, loss, method_name, pretty, spread
 
 QUANTITIES = {"optimal loss": "loss", "optimal size": "params", "optimal data": "tokens"}
 

@@ -17,8 +17,8 @@ from toolkit.explorer.latest import Latest
 from toolkit.explorer.view import Ask, View, figure, styled
 from toolkit.figures import budget_colours, budget_legend, log_axis
 from toolkit.figures.style import BAND, INK, LOSS
-from toolkit.study import Study
-from toolkit.wording import count, method_name, scientific
+from toolkit.recipe.study import Study
+from toolkit.recipe.wording import count, method_name, scientific
 
 
 class LawView(View):

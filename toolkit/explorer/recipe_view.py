@@ -17,9 +17,9 @@ from toolkit.explorer.drawing import Drawing
 from toolkit.explorer.view import Ask, View, figure, styled
 from toolkit.figures import colour, log_axis, loss_by_budget, method_legend
 from toolkit.figures.style import INK, REACH, STAR
-from toolkit.recipe import Recipe, recommend_from
-from toolkit.study import Study
-from toolkit.wording import count, method_name, signed
+from toolkit.recipe.recommendation import Recipe, recommend_from
+from toolkit.recipe.study import Study
+from toolkit.recipe.wording import count, method_name, signed
 
 LEAST_REGRET = 0.05  # The regret axis shows at least so many nats.
 

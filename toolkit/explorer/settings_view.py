@@ -12,8 +12,8 @@ from toolkit.explorer.drawing import Drawing
 from toolkit.explorer.view import Ask, View, figure, styled
 from toolkit.figures import budget_colours, budget_legend, loss_by_setting, varied_cells
 from toolkit.figures.style import INK
-from toolkit.study import Cell, Study
-from toolkit.wording import SETTING_NAMES, count, method_name, scientific
+from toolkit.recipe.study import Cell, Study
+from toolkit.recipe.wording import SETTING_NAMES, count, method_name, scientific
 
 
 class SettingsView(View):

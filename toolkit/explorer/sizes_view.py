@@ -13,10 +13,10 @@ from toolkit.explorer.drawing import Drawing
 from toolkit.explorer.view import Ask, View, figure, styled
 from toolkit.figures import budget_colours, budget_legend, colour, loss_by_params
 from toolkit.figures.style import INK, STAR
-from toolkit.forecast import Forecast, forecast
 from toolkit.laws import IsoFlopFit
-from toolkit.study import Study
-from toolkit.wording import count, method_name, spread
+from toolkit.recipe.forecast import Forecast, forecast
+from toolkit.recipe.study import Study
+from toolkit.recipe.wording import count, method_name, spread
 
 SHOWN_FIRST = ("full", "lora")  # As on the poster; the others are one click away.
 

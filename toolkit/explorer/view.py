@@ -15,7 +15,7 @@ from toolkit.explorer.drawing import Drawing
 from toolkit.explorer.picture import Picture
 from toolkit.explorer.words import LOOK
 from toolkit.figures import style
-from toolkit.study import Study
+from toolkit.recipe.study import Study
 
 P = ParamSpec("P")
 R = TypeVar("R")

@@ -6,9 +6,9 @@ import math
 from collections.abc import Sequence
 from html import escape
 
-from toolkit.recipe import Recipe
-from toolkit.runnable import papermill_command, runnable, sweep_yaml
-from toolkit.wording import (
+from toolkit.recipe.recommendation import Recipe
+from toolkit.recipe.runnable import papermill_command, runnable, sweep_yaml
+from toolkit.recipe.wording import (
     count,
     data_lines,
     method_name,

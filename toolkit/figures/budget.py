@@ -26,9 +26,9 @@ from toolkit.figures.style import (
     scale,
 )
 from toolkit.laws import Crossover, Estimate, PowerLaw
-from toolkit.recipe import Recipe
-from toolkit.study import Study
-from toolkit.wording import count, method_name, scientific
+from toolkit.recipe.recommendation import Recipe
+from toolkit.recipe.study import Study
+from toolkit.recipe.wording import count, method_name, scientific
 
 
 def loss_by_budget(

@@ -23,8 +23,8 @@ from toolkit.figures.style import (
     panels,
 )
 from toolkit.laws import IsoFlopFit, Minimum
-from toolkit.study import Study
-from toolkit.wording import count, method_name
+from toolkit.recipe.study import Study
+from toolkit.recipe.wording import count, method_name
 
 
 def loss_by_params_panels(study: Study, methods: Sequence[str] | None = None) -> Figure:

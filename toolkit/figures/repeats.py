@@ -8,8 +8,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from toolkit.figures.style import LOSS, budget_colours, budget_legend, outer_labels, panels
-from toolkit.repeats import Repeats
-from toolkit.wording import count, method_name
+from toolkit.recipe.repeats import Repeats
+from toolkit.recipe.wording import count, method_name
 
 
 def loss_by_repeats_panels(found: Sequence[Repeats]) -> Figure:

@@ -10,8 +10,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator, NullLocator
 
 from toolkit.figures.style import LOSS, RING, budget_colours, budget_legend, outer_labels, panels
-from toolkit.study import Cell, Study
-from toolkit.wording import SETTING_NAMES, count
+from toolkit.recipe.study import Cell, Study
+from toolkit.recipe.wording import SETTING_NAMES, count
 
 
 def loss_by_setting_panels(study: Study, method: str, setting: str) -> Figure:

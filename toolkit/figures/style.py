@@ -18,8 +18,8 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
-from toolkit.study import Study
-from toolkit.wording import method_name, scientific
+from toolkit.recipe.study import Study
+from toolkit.recipe.wording import method_name, scientific
 
 # Of the palettes of Okabe and Ito (2008) and Tol (2021), four that stay farthest apart for people
 # who see no red or no green.

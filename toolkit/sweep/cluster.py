@@ -22,12 +22,12 @@ from typing import TYPE_CHECKING, Any
 
 from toolkit import hardware
 from toolkit.errors import ToolkitError
-from toolkit.folders import RunFolder, RunState
 from toolkit.runs import ENDED, RunConfig
-from toolkit.templates import Template
+from toolkit.sweep.folders import RunFolder, RunState
+from toolkit.sweep.templates import Template
 
 if TYPE_CHECKING:
-    from toolkit.kernels import KernelHost
+    from toolkit.sweep.kernels import KernelHost
 
 MOST_TRIES = 10  # Of one run in one sweep, for reasons that are not its own.
 CONNECT_SECONDS = 20
@@ -36,7 +36,7 @@ _SHARED_FOLDER_SECONDS = 30.0  # A network file system may show a new file late.
 
 
 class Cluster:
-    """Executes runs on dask workers; it has the face of `toolkit.sweep.Crew`.
+    """Executes runs on dask workers; it has the face of `toolkit.sweep.execution.Crew`.
 
     Args:
         address: `local` for processes of this machine, else a scheduler's, as tcp://host:8786.
@@ -219,8 +219,8 @@ def run_task(
     """
     from distributed import get_worker
 
-    from toolkit.attempt import attempt
-    from toolkit.kernels import KernelHost
+    from toolkit.sweep.attempt import attempt
+    from toolkit.sweep.kernels import KernelHost
 
     worker = get_worker()
     with _hosts_lock:

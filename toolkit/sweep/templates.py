@@ -12,10 +12,10 @@ from typing import Any
 from toolkit.errors import ToolkitError, nearest
 from toolkit.runs import RunConfig
 
-# What `toolkit.training` and its figures import late, seconds of it, only in the run that needs it.
+# What training and its figures import late, seconds of it, only in the run that needs it.
 TRAINING = (
     "peft",
-    "toolkit.docstrings",
+    "toolkit.pairs.docstrings",
     "transformers.models.gpt_neox.modeling_gpt_neox",
     "transformers.models.auto.tokenization_auto",
     "transformers.tokenization_utils_tokenizers",
@@ -26,7 +26,7 @@ TRAINING = (
 # It looks at import whether it is in a notebook: that is for each kernel to see.
 IN_THE_KERNEL = "tqdm"
 
-NOTEBOOKS = Path(__file__).resolve().parent.parent / "notebooks"
+NOTEBOOKS = Path(__file__).resolve().parents[2] / "notebooks"
 DEFAULT = "train.ipynb"
 
 
@@ -70,7 +70,7 @@ class Template:
                 names |= {alias.name for alias in node.names}
             elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
                 names |= {f"{node.module}:{alias.name}" for alias in node.names}
-        if any(name.startswith("toolkit.training") for name in names):
+        if any(name.startswith("toolkit.training.run") for name in names):
             names.update(TRAINING)
         return tuple(sorted(name for name in names if not name.startswith(IN_THE_KERNEL)))
 

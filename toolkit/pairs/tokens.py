@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, BinaryIO
 import numpy as np
 
 from toolkit.errors import ToolkitError
-from toolkit.pairs import Pair, cache_folder, data_fingerprint, read_pairs
+from toolkit.pairs.sources import Pair, cache_folder, data_fingerprint, read_pairs
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase

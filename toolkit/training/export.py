@@ -23,7 +23,7 @@ def export(model: PreTrainedModel, config: RunConfig, folder: Path) -> Path:
     The model embeds texts as it was trained to: same pooling, same cut, unit length.
 
     Args:
-        model: From `toolkit.training.train_encoder`; its adapters are merged in place.
+        model: From `toolkit.training.run.train_encoder`; its adapters are merged in place.
         config: The run's configuration. folder: Where to save; must not hold anything yet.
 
     Raises:

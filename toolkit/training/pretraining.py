@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from toolkit.pairs import Pair, read_pairs
-from toolkit.schedule import warmup_cosine
+from toolkit.pairs.sources import Pair, read_pairs
 from toolkit.suite import SMALL_VOCABULARY, SUITE_FOLDER, Decoder, load_tokenizer
+from toolkit.training.schedule import warmup_cosine
 
 if TYPE_CHECKING:
     import torch

@@ -16,12 +16,12 @@ import pandas as pd
 
 from toolkit import suite
 from toolkit.errors import ToolkitError
-from toolkit.forecast import Forecast, forecast
 from toolkit.laws import Crossover, Estimate, as_json
 from toolkit.laws.estimate import interval
-from toolkit.settings import Setting, choose_settings
-from toolkit.study import BEST_SETTING, Excluded, Study
-from toolkit.wording import count, scientific
+from toolkit.recipe.forecast import Forecast, forecast
+from toolkit.recipe.settings import Setting, choose_settings
+from toolkit.recipe.study import BEST_SETTING, Excluded, Study
+from toolkit.recipe.wording import count, scientific
 
 NEAR_OPTIMAL = 0.01
 
@@ -43,7 +43,7 @@ class Size:
     Attributes:
         params: Best number of non-embedding parameters. Its interval is of 95 % for a "law" or a
             "minimum"; for "best-tried" it is what the edge of the sizes tried leaves open.
-        source: See `toolkit.forecast.Forecast`.
+        source: See `toolkit.recipe.forecast.Forecast`.
         near_optimal: The sizes within 1 % of the best loss, low and high.
         nearest: The nearest decoder that the toolkit knows by name.
         nearest_tried: The nearest one among the method's runs.
@@ -156,7 +156,7 @@ def recommend(
 ) -> Recipe:
     """The recipe for a budget, from a run table.
 
-    Per method an IsoFLOP law of its best settings (`toolkit.study`), then the frontier over
+    Per method an IsoFLOP law of its best settings (`toolkit.recipe.study`), then the frontier over
     methods. For many budgets from one table make the `Study` once and call `recommend_from`.
 
     Args:

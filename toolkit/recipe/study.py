@@ -21,8 +21,8 @@ import pandas as pd
 from toolkit.errors import ToolkitError, nearest
 from toolkit.laws import Crossover, IsoFlopFit, Rollout, crossovers, fit_isoflop, roll
 from toolkit.laws.table import check
+from toolkit.recipe.wording import count
 from toolkit.runs import METHODS
-from toolkit.wording import count
 
 CELL = ["method", "params", "budget_flop"]
 SETTINGS = ("lr", "batch_pairs", "lora_rank", "trained_blocks")
@@ -73,7 +73,7 @@ class Study:
         convention: In which the budgets are counted; "unstated" if the table does not tell.
         excluded: What was left out, and why.
         warnings: Sentences about the table as a whole; those about one method are its fit's.
-        limited: Comparable runs on fewer distinct pairs than `runs` had (`toolkit.repeats`).
+        limited: Comparable runs on fewer distinct pairs than `runs` had (`toolkit.recipe.repeats`).
     """
 
     runs: pd.DataFrame = field(repr=False)

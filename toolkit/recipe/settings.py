@@ -6,10 +6,11 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from toolkit import defaults, methods, suite
+from toolkit import methods, suite
+from toolkit.recipe.study import SETTINGS, Cell, Study
+from toolkit.recipe.wording import count, scientific
 from toolkit.runs import METHODS, RunConfig
-from toolkit.study import SETTINGS, Cell, Study
-from toolkit.wording import count, scientific
+from toolkit.training import defaults
 
 NEAR_OPTIMAL = 0.01
 OWNED = {"lora_rank": "lora", "trained_blocks": "freeze"}

@@ -181,7 +181,7 @@ class KernelHost:
                 return
             self.address.unlink(missing_ok=True)
             how = ["warm", *self.preload] if self.warm else ["cold"]
-            command = [sys.executable, "-m", "toolkit.kernel_host", str(self.address), *how]
+            command = [sys.executable, "-m", "toolkit.sweep.kernel_host", str(self.address), *how]
             with open(self.folder / "log", "ab") as log:
                 self._host = subprocess.Popen(
                     command,
@@ -215,7 +215,7 @@ class ForkedKernel:
 
     Args:
         host: That forks it.
-        request: What `toolkit.kernel_host` expects.
+        request: What `toolkit.sweep.kernel_host` expects.
         descriptors: Its standard output first, then those to keep open.
 
     Raises:

@@ -23,12 +23,12 @@ import torch.nn.functional as F
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from toolkit import memory
-from toolkit.attention import Layout, lay_out
-from toolkit.bodies import body_of
+from toolkit.contrast import memory
+from toolkit.contrast.attention import Layout, lay_out
+from toolkit.contrast.bodies import body_of
+from toolkit.contrast.packing import Execution, plan_step
 from toolkit.errors import ToolkitError
-from toolkit.packing import Execution, plan_step
-from toolkit.tokens import Ragged
+from toolkit.pairs.tokens import Ragged
 
 
 @dataclass(frozen=True)
@@ -195,7 +195,7 @@ class ContrastiveStep:
             return pool(hidden, layout, self.pooling)
 
     def criterion(self, queries: Tensor, positives: Tensor, temperature: float) -> Tensor:
-        """The loss of all embeddings; `toolkit.distributed` adds those of other processes."""
+        """The loss of all embeddings; `distributed` adds those of other processes."""
         return info_nce(queries, positives, temperature)
 
     def _loss(self, pooled: list[Tensor], execution: Execution) -> tuple[float, list[Tensor]]:

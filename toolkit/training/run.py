@@ -15,13 +15,15 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from toolkit import __version__, checkpoints, defaults, distributed, flops, methods, suite
-from toolkit.contrast import ContrastiveStep
-from toolkit.evaluation import Evaluation, HeldOut, evaluate, held_out_set
-from toolkit.packing import plan_step
+from toolkit import __version__, flops, methods, suite
+from toolkit.contrast import distributed
+from toolkit.contrast.packing import plan_step
+from toolkit.contrast.step import ContrastiveStep
+from toolkit.pairs.tokens import TokenisedPairs, tokenise
 from toolkit.runs import RunConfig, RunRecord, write_atomically
-from toolkit.schedule import Schedule, plan_steps, warmup_cosine
-from toolkit.tokens import TokenisedPairs, tokenise
+from toolkit.training import checkpoints, defaults
+from toolkit.training.evaluation import Evaluation, HeldOut, evaluate, held_out_set
+from toolkit.training.schedule import Schedule, plan_steps, warmup_cosine
 
 if TYPE_CHECKING:
     from torch import nn

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from toolkit.contrast import embed, info_nce
+from toolkit.contrast.step import embed, info_nce
 from toolkit.errors import ToolkitError
-from toolkit.tokens import Ragged, TokenisedPairs
+from toolkit.pairs.tokens import Ragged, TokenisedPairs
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel

@@ -8,9 +8,9 @@ from typing import Any
 
 import yaml
 
-from toolkit.recipe import Recipe
+from toolkit.recipe.recommendation import Recipe
+from toolkit.recipe.wording import method_name, scientific
 from toolkit.runs import CONVENTIONS, METHODS, RunConfig
-from toolkit.wording import method_name, scientific
 
 
 def run_config(recipe: Recipe, *, data: str = "docstrings") -> RunConfig:

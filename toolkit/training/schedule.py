@@ -11,7 +11,7 @@ import numpy as np
 
 from toolkit.errors import ToolkitError
 from toolkit.flops import StepFlops
-from toolkit.tokens import TokenisedPairs
+from toolkit.pairs.tokens import TokenisedPairs
 
 # FLOPs of a step from the token lengths of its queries and of its positives.
 Cost = Callable[[np.ndarray, np.ndarray], StepFlops]

@@ -12,8 +12,8 @@ from toolkit.errors import ToolkitError
 
 if TYPE_CHECKING:
     from toolkit.laws import Crossover, Estimate
-    from toolkit.recipe import MethodChoice, NamedSize, Recipe
-    from toolkit.settings import Setting
+    from toolkit.recipe.recommendation import MethodChoice, NamedSize, Recipe
+    from toolkit.recipe.settings import Setting
 
 SUPERSCRIPT = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 SCRIPT = str.maketrans("⁻⁰¹²³⁴⁵⁶⁷⁸⁹", "-0123456789")

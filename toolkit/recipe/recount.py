@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from toolkit.errors import ToolkitError
-from toolkit.study import Study
+from toolkit.recipe.study import Study
 
 CONVENTIONS = ("paper", "model", "hardware")
 # What makes two runs points of one curve: all but the budget is the same.

@@ -21,9 +21,9 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from toolkit import locks
 from toolkit.errors import ToolkitError
 from toolkit.runs import ENDED, RunConfig, RunRecord, read_record, write_atomically
+from toolkit.sweep import locks
 
 STATES = ("planned", "running", "interrupted", "failed", "diverged", "finished")
 

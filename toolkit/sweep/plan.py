@@ -31,10 +31,10 @@ from typing import Any
 import yaml
 
 from toolkit.errors import ToolkitError, nearest
-from toolkit.folders import RunFolder, RunState
 from toolkit.hardware import cpu_rate
 from toolkit.runs import RunConfig
-from toolkit.templates import DEFAULT, Template, find
+from toolkit.sweep.folders import RunFolder, RunState
+from toolkit.sweep.templates import DEFAULT, Template, find
 
 FILE = "sweep.yaml"
 KEYS = ("title", "about", "base", "grid", "workers", "template")
@@ -207,7 +207,8 @@ def cost(config: RunConfig) -> Cost:
         ToolkitError: The decoder is unknown, the method does not fit it, or the budget is far
             under one step.
     """
-    from toolkit import defaults, methods, suite
+    from toolkit import methods, suite
+    from toolkit.training import defaults
 
     decoder = suite.find(config.decoder)
     method = methods.resolve(config, decoder.shape)
@@ -250,8 +251,8 @@ def _step_flops(
     """FLOPs of a step at the study's text lengths: paper, model, hardware."""
     import numpy as np
 
+    from toolkit.contrast.packing import plan_step
     from toolkit.flops import step_flops
-    from toolkit.packing import plan_step
 
     queries = np.full(batch, min(QUERY_TOKENS, max_tokens))
     positives = np.full(batch, min(POSITIVE_TOKENS, max_tokens))

@@ -22,9 +22,9 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from toolkit.contrast import ContrastiveStep, StepResult, info_nce
+from toolkit.contrast.step import ContrastiveStep, StepResult, info_nce
 from toolkit.errors import ToolkitError
-from toolkit.tokens import Ragged
+from toolkit.pairs.tokens import Ragged
 
 
 @contextlib.contextmanager

@@ -21,7 +21,7 @@ from torch.utils.checkpoint import checkpoint
 from transformers import PreTrainedModel
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
-from toolkit.attention import Layout, Rotary, attend, lay_out
+from toolkit.contrast.attention import Layout, Rotary, attend, lay_out
 from toolkit.errors import ToolkitError
 from toolkit.suite import find_blocks
 

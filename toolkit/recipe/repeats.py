@@ -12,7 +12,7 @@ import pandas as pd
 
 from toolkit.errors import ToolkitError
 from toolkit.laws import Options, TableFit, fit_table
-from toolkit.study import SETTINGS, Study
+from toolkit.recipe.study import SETTINGS, Study
 
 _SAME = ("method", "decoder", "params", "budget_flop", *SETTINGS)
 

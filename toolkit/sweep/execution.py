@@ -20,16 +20,17 @@ from pathlib import Path
 from queue import SimpleQueue
 from typing import TYPE_CHECKING
 
-from toolkit import hardware, locks
+from toolkit import hardware
 from toolkit.errors import ToolkitError
-from toolkit.folders import STATES, RunFolder, RunState
-from toolkit.plan import Plan, cost, rates, validate
 from toolkit.runs import table_csv, write_atomically
-from toolkit.templates import Template
+from toolkit.sweep import locks
+from toolkit.sweep.folders import STATES, RunFolder, RunState
+from toolkit.sweep.plan import Plan, cost, rates, validate
+from toolkit.sweep.templates import Template
 
 if TYPE_CHECKING:
-    from toolkit.cluster import Cluster
-    from toolkit.kernels import KernelHost
+    from toolkit.sweep.cluster import Cluster
+    from toolkit.sweep.kernels import KernelHost
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
@@ -82,7 +83,7 @@ class Crew:
         fail_fast: bool = False,
         timeout: float | None = None,
     ) -> None:
-        from toolkit.kernels import KernelHost
+        from toolkit.sweep.kernels import KernelHost
 
         self.template = template
         self.workers = workers
@@ -131,7 +132,7 @@ class Crew:
     def _worker(self, todo: SimpleQueue[RunFolder | None], gpu: str | None) -> None:
         from jupyter_core.utils import ensure_event_loop
 
-        from toolkit.attempt import attempt
+        from toolkit.sweep.attempt import attempt
 
         env = {"CUDA_VISIBLE_DEVICES": gpu} if gpu is not None else {}
         try:
@@ -166,14 +167,14 @@ def run_sweep(
     """Execute what is missing of a plan and write its run table, `runs.csv`.
 
     Args:
-        plan: From `toolkit.plan.read_plan`.
+        plan: From `toolkit.sweep.plan.read_plan`.
         workers: Notebooks at a time; None takes the plan's number, else one a GPU or a core.
         warm: Fork kernels from a warm host, which saves seconds a run.
         fail_fast: Start nothing more after the first failure.
         retry_failed: Try runs again that failed for a reason of their own.
         timeout: Seconds that one cell of a notebook may take.
-        cluster: A dask scheduler's address, or `local` (see `toolkit.cluster`); None for threads
-            of this process.
+        cluster: A dask scheduler's address, or `local` (see `toolkit.sweep.cluster`); None for
+            threads of this process.
         resources: What each run needs of a dask worker, such as {"GPU": 1}.
         ended: Called with each attempted run's state.
 
@@ -200,7 +201,7 @@ def run_sweep(
             if cluster is None:
                 crew = Crew(plan.template, number, warm=warm, fail_fast=fail_fast, timeout=timeout)
             else:
-                from toolkit.cluster import Cluster
+                from toolkit.sweep.cluster import Cluster
 
                 crew = Cluster(
                     cluster,

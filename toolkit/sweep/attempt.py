@@ -16,10 +16,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import NoReturn
 
-from toolkit import locks
 from toolkit.errors import ToolkitError
-from toolkit.folders import RunFolder, RunState
-from toolkit.kernels import KernelHost, KernelManager
+from toolkit.sweep import locks
+from toolkit.sweep.folders import RunFolder, RunState
+from toolkit.sweep.kernels import KernelHost, KernelManager
 
 # A kernel that ends by one of these was killed by a person, a scheduler or for lack of memory:
 # no fault of the run, which is tried again when the sweep is.

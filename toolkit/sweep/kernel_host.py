@@ -1,4 +1,4 @@
-"""The process that forks kernels (see `toolkit.kernels`, which starts it and talks to it).
+"""The process that forks kernels (see `toolkit.sweep.kernels`, which starts it and talks to it).
 
 A warm host imports what the kernels will need, then forks one for each connection, and it has one
 thread only, because a fork copies no other. A cold host imports nothing, and its children start

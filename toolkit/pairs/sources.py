@@ -44,7 +44,7 @@ def normalise(text: str) -> str:
 
 def cache_folder() -> Path:
     """Where mined and tokenised pairs are kept: `$TOOLKIT_CACHE`, or `.cache` of the project."""
-    default = Path(__file__).resolve().parent.parent / ".cache"
+    default = Path(__file__).resolve().parents[2] / ".cache"
     folder = Path(os.environ.get("TOOLKIT_CACHE", default))
     folder.mkdir(parents=True, exist_ok=True)
     return folder
@@ -87,7 +87,7 @@ def data_fingerprint(source: str) -> str:
         ToolkitError: The file does not exist.
     """
     if source == "docstrings":
-        from toolkit.docstrings import fingerprint
+        from toolkit.pairs.docstrings import fingerprint
 
         return fingerprint()
     if source.startswith("hub:"):
@@ -101,7 +101,7 @@ def data_fingerprint(source: str) -> str:
 
 def _read_docstrings() -> Iterator[Pair]:
     """Mined once, then read from the cache."""
-    from toolkit.docstrings import mine
+    from toolkit.pairs.docstrings import mine
 
     path = cache_folder() / f"docstrings-{data_fingerprint('docstrings')}.jsonl"
     if not path.is_file():

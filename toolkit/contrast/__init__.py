@@ -1,0 +1,1 @@
+"""The exact cached-gradient contrastive step, on real tokens only."""

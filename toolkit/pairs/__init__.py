@@ -1,0 +1,1 @@
+"""Text pairs: where they come from, and how they are tokenised."""

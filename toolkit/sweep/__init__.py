@@ -1,0 +1,1 @@
+"""Many runs: what they would cost, executing them, resuming them, whatever happens."""
