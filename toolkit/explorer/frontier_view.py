@@ -16,7 +16,7 @@ from toolkit.figures.style import INK
 from toolkit.laws import Estimate
 from toolkit.recipe.forecast import Forecast, forecast
 from toolkit.recipe.study import Study
-from toolkit.recipe.wording import count, loss, method_name, pretty, spread
+from toolkit.recipe.wording import count, crossing_in_words, loss, method_name, spread
 
 QUANTITIES = {"optimal loss": "loss", "optimal size": "params", "optimal data": "tokens"}
 
@@ -49,7 +49,7 @@ class FrontierView(View):
         words = f"At {ask.in_words}: {'; '.join(lines)}."
         html = f"<p>At <b>{escape(ask.in_words)}</b>: {escape('; '.join(lines))}.</p>"
         for crossing in frontier_crossovers(self.study):
-            html += f"<p>{escape(pretty(crossing.statement))}</p>"
+            html += f"<p>{escape(crossing_in_words(crossing))}</p>"
         self.paint(words, html)
 
     def _value(self, expected: Forecast) -> Estimate:

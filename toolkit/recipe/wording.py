@@ -38,6 +38,13 @@ def method_name(method: str) -> str:
     return METHOD_NAMES.get(method, method)
 
 
+def crossing_in_words(crossing: Crossover) -> str:
+    """Which method overtakes which, and where, with the names that people use."""
+    methods = "|".join(re.escape(method) for method in (crossing.first, crossing.second))
+    said = re.sub(rf"\b({methods})\b", lambda m: method_name(m[1]), crossing.statement)
+    return pretty(said)
+
+
 def scientific(value: float, digits: int = 2) -> str:
     """3e11 as 3×10¹¹, 1e12 as 10¹², 3.16e12 as 3.2×10¹²."""
     if not math.isfinite(value) or value == 0:
@@ -215,7 +222,7 @@ def method_notes(recipe: Recipe) -> list[str]:
         notes.append("* best of the sizes tried, which do not bracket its optimum")
     if not all(choice.comparable for choice in recipe.methods):
         notes.append("? the loss at the nearest budget tried: no law")
-    return notes + [bullet(crossing.statement) for crossing in _relevant(recipe)]
+    return notes + [bullet(crossing_in_words(crossing)) for crossing in _relevant(recipe)]
 
 
 def _method_row(choice: MethodChoice) -> tuple[str, ...]:
