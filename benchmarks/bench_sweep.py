@@ -29,7 +29,7 @@ from toolkit.sweep.plan import Plan, read_plan
 
 # As many as the quick sweep at least has, over which the host's start is spread; few for the ways
 # whose every notebook takes as long as any other.
-WARM_NOTEBOOKS, COLD_NOTEBOOKS = 36, 6
+WARM_NOTEBOOKS, COLD_NOTEBOOKS = 36, 4
 GOAL_SECONDS = 1.0
 IMPORTS = """
 import matplotlib.pyplot
