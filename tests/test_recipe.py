@@ -97,6 +97,22 @@ def test_only_the_best_setting_of_a_method_counts_and_the_recipe_says_so():
     assert not any("only the best" in note for note in expected.notes)
 
 
+def test_a_seed_that_was_not_run_with_the_best_setting_has_no_say():
+    """Two seeds of a poor rank do not pull the law of a good one up."""
+    good, poor = (run_table(ranks=(rank,), decoders=WIDE, noise=0) for rank in (64, 8))
+    again = poor.assign(seed=1)
+    study = Study.of(pd.concat([good, poor, again]), resamples=0)
+    lora = study.best[study.best["method"] == "lora"]
+    assert set(lora["lora_rank"]) == {64}
+    assert set(lora["seed"]) == {0}
+
+
+def test_all_seeds_of_the_best_setting_count():
+    table = run_table(ranks=(8, 64), decoders=WIDE, seeds=(0, 1, 2), noise=0)
+    lora = Study.of(table, resamples=0).best.query("method == 'lora'")
+    assert lora.groupby(["params", "budget_flop"]).size().eq(3).all()
+
+
 def test_without_seeds_runs_with_the_same_settings_are_replicates():
     table = run_table(seeds=(0, 1, 2), ranks=(8, 64))
     study = Study.of(table.drop(columns="seed"), resamples=0)

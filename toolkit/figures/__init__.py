@@ -25,12 +25,14 @@ from toolkit.figures.style import (
     single,
     style,
 )
+from toolkit.figures.trial import foretold_and_measured
 
 __all__ = [
     "COLOURS",
     "budget_colours",
     "budget_legend",
     "colour",
+    "foretold_and_measured",
     "frontier_crossovers",
     "law_by_budget",
     "laws_panels",

@@ -1,8 +1,9 @@
 """What the same runs say when their FLOP are counted in another convention.
 
 Runs are made on budgets of one convention. Each has its FLOP in all three (`toolkit.flops`), and a
-decoder tuned in one way on several budgets is a curve of loss against FLOP in any of them: read off
-at common budgets, the curves make a run table of that convention, without a new run.
+decoder tuned by one method on several budgets, with the best settings at each, is a curve of loss
+against FLOP in any of them: read off at common budgets, the curves make a run table of that
+convention, without a new run.
 """
 
 from __future__ import annotations
@@ -14,8 +15,8 @@ from toolkit.errors import ToolkitError
 from toolkit.recipe.study import Study
 
 CONVENTIONS = ("paper", "model", "hardware")
-# What makes two runs points of one curve: all but the budget is the same.
-_CURVE = ("method", "params", "lr", "batch_pairs", "lora_rank", "trained_blocks", "seed")
+# What makes two runs points of one curve; settings are the best ones at each budget.
+_CURVE = ("method", "params", "seed")
 _READ_OFF = ("loss", "tokens", "pairs", "steps")
 
 
@@ -39,9 +40,9 @@ def recount(study: Study, convention: str) -> pd.DataFrame:
         ToolkitError: The runs do not have that count, or no curve spans two budgets.
     """
     column = f"flop_{convention}"
-    if column not in study.runs.columns:
+    if column not in study.best.columns:
         raise ToolkitError(f"the table has no column {column!r}, so its FLOP cannot be recounted")
-    runs = study.runs
+    runs = study.best
     budgets = np.array(study.budgets)
     ratio = float(np.median(runs[column] / runs["budget_flop"]))
     wanted = ratio * np.sqrt(budgets[1:] * budgets[:-1])
@@ -52,7 +53,7 @@ def recount(study: Study, convention: str) -> pd.DataFrame:
         for point in _points(some.sort_values(column), column, wanted)
     ]
     if not rows:
-        raise ToolkitError("no decoder was tuned in one way at two budgets: nothing to interpolate")
+        raise ToolkitError("no decoder was tuned at two budgets: nothing to interpolate")
     return pd.DataFrame(rows).drop(columns="run", errors="ignore")
 
 

@@ -2,10 +2,10 @@
 
 Only what may be compared is compared: finished runs whose budgets are counted in one convention
 and whose losses are over the same held-out set. Where several settings of a method (LoRA ranks,
-freezing depths, learning rates, batches) were tried at one size, budget and seed, the best setting
-counts for the law of the method: the question is what the method can do, not what a poor rank does.
-The choice is made on the loss that is then fitted, so the more settings were tried, the more the
-law flatters the method by picking lucky runs; a second seed tempers that.
+freezing depths, learning rates, batches) were tried at one size and budget, the best setting
+counts for the law of the method, with all its seeds: the question is what the method can do, not
+what a poor rank does. The choice is made on the loss that is then fitted, so the more settings were
+tried, the more the law flatters the method by picking lucky runs; a second seed tempers that.
 """
 
 from __future__ import annotations
@@ -30,8 +30,8 @@ COMPARABLE = ("data", "candidates", "temperature", "max_tokens")
 FEW_RUNS = 9  # Three sizes at three budgets: the least that a law with any check can stand on.
 
 BEST_SETTING = (
-    "where several settings of a method were tried at one size, budget and seed, only the best "
-    "of them counts for the method's law"
+    "where several settings of a method were tried at one size and budget, only the best of them "
+    "counts for the method's law, with all its seeds"
 )
 
 
@@ -67,7 +67,7 @@ class Study:
 
     Attributes:
         runs: Finished, comparable runs with all their settings.
-        best: Those that the laws stand on: the best setting of each method, size, budget and seed.
+        best: Those that the laws stand on: the best setting of each method, size and budget.
         fits: The IsoFLOP analysis of each method, in the order of `toolkit.runs.METHODS`.
         crossovers: Of every two methods' loss laws.
         convention: In which the budgets are counted; "unstated" if the table does not tell.
@@ -326,15 +326,16 @@ def _unlimited(runs: pd.DataFrame, excluded: list[Excluded]) -> tuple[pd.DataFra
 
 
 def _best_settings(runs: pd.DataFrame) -> pd.DataFrame:
-    """One row for each method, size, budget and seed: the one with the lowest loss."""
-    keys = [*CELL, "seed"]
-    if "seed" not in runs.columns:
-        # Rows with the same settings are replicates; number them as if by seed.
-        settings = [name for name in SETTINGS if name in runs.columns]
-        number = runs.groupby([*CELL, *settings], dropna=False).cumcount()
-        runs = runs.assign(seed=number)
-    chosen = runs.sort_values("loss", kind="stable").drop_duplicates(keys)
-    return chosen.sort_index()
+    """Of each method, size and budget the runs of the setting with the lowest mean loss.
+
+    A seed that was not run with the best setting has no say: it would tell of a poor one.
+    """
+    settings = [name for name in SETTINGS if name in runs.columns]
+    if not settings:
+        return runs
+    mean = runs.groupby([*CELL, *settings], dropna=False)["loss"].transform("mean")
+    lowest = mean.groupby([runs[name] for name in CELL]).transform("min")
+    return runs[mean == lowest]
 
 
 def _label(table: pd.DataFrame, row: int) -> str:

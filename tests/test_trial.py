@@ -1,0 +1,106 @@
+"""A recipe put to the test on runs that its laws have not seen."""
+
+import json
+import math
+
+import pytest
+
+from toolkit.cli import main
+from toolkit.errors import ToolkitError
+from toolkit.figures import foretold_and_measured
+from toolkit.recipe.study import Study
+from toolkit.recipe.trial import as_text, put_to_test
+from toolkit.synthetic import BUDGETS, run_table
+
+ABOVE = BUDGETS[-1] * 3
+WIDE = ("small-3k", "small-7k", "small-15k", "small-38k", "small-85k", "small-200k")
+
+
+@pytest.fixture(scope="module")
+def known():
+    return run_table(decoders=WIDE, noise=0.002, seeds=(0, 1))
+
+
+@pytest.fixture(scope="module")
+def unseen():
+    return run_table(decoders=WIDE, budgets=(ABOVE,), noise=0.002, seeds=(5,))
+
+
+@pytest.fixture(scope="module")
+def study(known):
+    return Study.of(known, resamples=100)
+
+
+@pytest.fixture(scope="module")
+def trial(study, unseen):
+    return put_to_test(study, unseen)
+
+
+def test_one_configuration_is_the_recipes_and_its_regret_is_measured(trial):
+    assert [one.followed for one in trial.tried].count(True) == 1
+    assert trial.followed.method == trial.recipe.method
+    assert trial.followed.decoder == trial.recipe.size.nearest_tried.name
+    assert trial.regret == trial.followed.measured - min(one.measured for one in trial.tried)
+    assert trial.regret >= 0
+
+
+def test_laws_of_a_known_truth_foretell_what_comes(trial):
+    """The made-up truth is a power law, so a step of three beyond it is no leap."""
+    assert trial.regret < 0.05
+    followed = trial.followed
+    assert followed.measured == pytest.approx(followed.predicted.value, rel=0.05)
+
+
+def test_losses_are_listed_from_the_best(trial):
+    measured = [one.measured for one in trial.tried]
+    assert measured == sorted(measured)
+    assert trial.tried[0].regret == 0
+
+
+def test_seeds_of_one_configuration_are_one_line(study):
+    seeds = run_table(decoders=WIDE, budgets=(ABOVE,), noise=0.002, seeds=(5, 6, 7))
+    assert {one.seeds for one in put_to_test(study, seeds).tried} == {3}
+
+
+def test_what_is_no_test_is_refused_in_a_sentence(study, known, unseen):
+    with pytest.raises(ToolkitError, match="no test of them"):
+        put_to_test(study, known[known["budget_flop"] == BUDGETS[-1]])
+    with pytest.raises(ToolkitError, match="several budgets"):
+        put_to_test(study, known)
+    with pytest.raises(ToolkitError, match="no run at"):
+        put_to_test(study, unseen, 7e13)
+    with pytest.raises(ToolkitError, match="differ in candidates"):
+        put_to_test(study, unseen.assign(candidates=64))
+    with pytest.raises(ToolkitError, match="run that as well"):
+        put_to_test(study, unseen[unseen["method"] == "bias"])
+
+
+def test_a_method_that_the_study_lacks_has_no_prediction(known, unseen):
+    full = Study.of(known[known["method"] == "full"], resamples=20)
+    others = [one for one in put_to_test(full, unseen).tried if one.method != "full"]
+    assert others
+    assert all(math.isnan(one.predicted.value) for one in others)
+
+
+def test_the_command_prints_draws_and_gives_json(known, unseen, tmp_path, capsys):
+    tables = [tmp_path / "known.csv", tmp_path / "unseen.csv"]
+    for table, path in zip((known, unseen), tables, strict=True):
+        table.to_csv(path, index=False)
+    words = ["trial", *map(str, tables), "--figure", str(tmp_path / "trial.png")]
+    assert main(words) == 0
+    out = capsys.readouterr().out
+    assert "foretold" in out
+    assert "→ " in out
+    assert (tmp_path / "trial.png").stat().st_size > 10_000
+    assert main([*words[:3], "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["regret"] >= 0
+    assert len(told["tried"]) == unseen.groupby(["method", "params"]).ngroups
+    assert main([*words[:3], "--figure", str(tmp_path / "nowhere" / "trial.png")]) == 2
+    assert "cannot be written" in capsys.readouterr().err
+
+
+def test_the_figure_has_a_line_a_configuration(trial):
+    (ax,) = foretold_and_measured(trial).axes
+    assert len(ax.get_yticks()) == len(trial.tried)
+    assert as_text(trial).count("\n") > len(trial.tried)

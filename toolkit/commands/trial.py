@@ -1,0 +1,51 @@
+"""`python -m toolkit trial`: a recipe beside runs at its budget that its laws have not seen."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from toolkit.recipe.trial import Trial
+
+HELP = "put a sweep's recipe to the test on runs at a budget that the sweep does not have"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("sweep", help="whose laws are tested: its folder, or any run table as CSV")
+    parser.add_argument("test", help="the runs that test them: a sweep's folder or a CSV file")
+    parser.add_argument("--flop", metavar="FLOP", help="the budget, if the test has several")
+    parser.add_argument("--figure", metavar="FILE", help="draw foretold against measured: a PNG")
+    parser.add_argument("--json", action="store_true", help="print JSON")
+
+
+def run(args: argparse.Namespace) -> int:
+    from toolkit.commands.recipe import positive_number
+    from toolkit.recipe.study import Study
+    from toolkit.recipe.trial import as_text, put_to_test
+    from toolkit.runs import read_table
+
+    budget = positive_number("--flop", args.flop)
+    trial = put_to_test(Study.of(read_table(args.sweep)), read_table(args.test), budget)
+    if args.figure:
+        draw(trial, Path(args.figure))
+    if args.json:
+        print(json.dumps(trial.to_dict(), indent=1, allow_nan=False))
+    else:
+        print(as_text(trial))
+    return 0
+
+
+def draw(trial: Trial, path: Path) -> None:
+    """The figure of a trial as a file."""
+    from toolkit import figures
+    from toolkit.errors import ToolkitError
+
+    with figures.style():
+        figure = figures.foretold_and_measured(trial)
+        try:
+            figure.savefig(path)
+        except (OSError, ValueError) as error:
+            raise ToolkitError(f"{path} cannot be written: {error}") from error

@@ -1,0 +1,51 @@
+"""What a recipe foretold beside what runs at its budget gave."""
+
+from __future__ import annotations
+
+import math
+
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from toolkit.figures.style import INK, LOSS, MARKERS, OTHER_MARKER, RING, colour, scale
+from toolkit.recipe.trial import Trial, Tried
+from toolkit.recipe.wording import count, method_name, scientific
+
+
+def foretold_and_measured(trial: Trial) -> Figure:
+    """A line a configuration, best at the top: the loss foretold with its interval, and measured.
+
+    The ring is the configuration that the recipe recommends.
+    """
+    lines = trial.tried[::-1]
+    size = (8.2 * scale(), (1.4 + 0.36 * len(lines)) * scale())
+    figure = Figure(figsize=size, layout="constrained")
+    ax = figure.subplots()
+    for y, one in enumerate(lines):
+        shade = colour(one.method)
+        low, high = one.predicted.low, one.predicted.high
+        if math.isfinite(low + high):
+            ax.plot([low, high], [y, y], color=shade, lw=7, alpha=0.3, solid_capstyle="butt")
+        ax.plot(one.predicted.value, y, "|", color=shade, ms=15, mew=2.5)
+        ax.plot(one.measured, y, MARKERS.get(one.method, OTHER_MARKER), color=INK, ms=7)
+        if one.followed:
+            ax.plot(one.measured, y, "o", ms=15, **RING)
+    ax.set_yticks(range(len(lines)), [_name(one) for one in lines])
+    ax.set(xlabel=LOSS, ylim=(-0.6, len(lines) - 0.4))
+    ax.set_title(f"Foretold and measured at {scientific(trial.recipe.budget_flop, 3)} FLOP")
+    ax.grid(axis="x", color="#e9e9e9")
+    ax.set_axisbelow(True)
+    shade = colour(trial.recipe.method)
+    handles = [
+        Line2D([], [], color=shade, lw=7, alpha=0.3, label="foretold, 95 %"),
+        Line2D([], [], color=INK, marker="o", ls="", label="measured"),
+        Line2D([], [], ls="", marker="o", ms=12, label="the recipe", **RING),
+    ]
+    ax.legend(handles=handles, loc="upper left", bbox_to_anchor=(1, 1))
+    return figure
+
+
+def _name(one: Tried) -> str:
+    batch = one.settings.get("batch_pairs")
+    words = f"{method_name(one.method)}, {one.decoder or count(one.params)}"
+    return words if batch is None else f"{words}, batch {batch:g}"
