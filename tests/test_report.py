@@ -29,7 +29,7 @@ def built(tmp_path_factory):
 def test_the_report_writes_notebook_page_figures_and_recipes(built):
     folder, table = built
     assert {path.name for path in folder.iterdir()} == {
-        "runs.csv", "report.ipynb", "report.html", "recipe.json", "figures",
+        "runs.csv", "report.ipynb", "report.html", "recipe.json", "fits.json", "figures",
     }  # fmt: skip
     assert {path.name for path in (folder / "figures").iterdir()} == {
         "loss_by_params.png", "loss_by_budget.png", "size_and_data_by_budget.png",
@@ -38,6 +38,24 @@ def test_the_report_writes_notebook_page_figures_and_recipes(built):
     answers = json.loads((folder / "recipe.json").read_text())["recipes"]
     assert [a["budget_flop"] for a in answers] == pytest.approx([2e12, 1e13, 10**13.5])
     assert answers[0] == recommend(table, budget_flop=2e12).to_dict()
+
+
+def test_the_fits_are_there_in_full(built):
+    told = json.loads((built[0] / "fits.json").read_text())
+    assert set(told["methods"]) == {"full", "freeze", "lora", "bias"}
+    for law in told["methods"].values():
+        assert law["laws"].keys() == {"params", "tokens", "loss"}
+        assert law["held_out"]["predictions"]
+    assert len(told["crossovers"]) == 6
+
+
+def test_runs_in_the_folder_test_put_the_recipe_to_the_test(tmp_path):
+    run_table(seeds=(0, 1)).to_csv(tmp_path / "runs.csv", index=False)
+    study = Study.of(report.read_table(tmp_path), resamples=20)
+    assert report.trial(study, tmp_path) is None
+    (tmp_path / "test").mkdir()
+    run_table(budgets=(1e14,)).to_csv(tmp_path / "test" / "runs.csv", index=False)
+    assert report.trial(study, tmp_path).recipe.budget_flop == 1e14
 
 
 def test_every_cell_of_the_report_ran_without_error(built):
@@ -65,7 +83,10 @@ def test_text_from_the_data_is_escaped_in_the_page(built):
 
 def test_a_second_report_says_the_same(built, capsys):
     folder, _ = built
-    kept = {p: p.read_bytes() for p in [folder / "recipe.json", *(folder / "figures").iterdir()]}
+    kept = {
+        p: p.read_bytes()
+        for p in [folder / "recipe.json", folder / "fits.json", *(folder / "figures").iterdir()]
+    }
     assert main(["report", str(folder), "--flop", "2e12"]) == 0
     assert kept == {path: path.read_bytes() for path in kept}
     assert "How large a model?" in capsys.readouterr().out

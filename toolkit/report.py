@@ -13,16 +13,21 @@ from typing import Any
 import pandas as pd
 
 from toolkit.errors import ToolkitError
-from toolkit.laws import Estimate, PowerLaw
+from toolkit.laws import Estimate, PowerLaw, as_json
+from toolkit.laws.report import crossover, describe
+from toolkit.laws.tabular import TableFit
 from toolkit.recipe.recommendation import Recipe, recommend_from
 from toolkit.recipe.recount import CONVENTIONS, recount
 from toolkit.recipe.study import Study
+from toolkit.recipe.trial import Trial, put_to_test
 from toolkit.recipe.wording import count, loss, method_name, scientific, signed, spread
 from toolkit.runs import read_table, write_atomically
 
 TEMPLATE = Path(__file__).resolve().parent.parent / "notebooks" / "report.ipynb"
 RECOUNT_RESAMPLES = 200  # Three studies more; their intervals need not be fine.
-NOTEBOOK, HTML, RECIPES, FIGURES = "report.ipynb", "report.html", "recipe.json", "figures"
+NOTEBOOK, HTML, FIGURES = "report.ipynb", "report.html", "figures"
+RECIPES, FITS = "recipe.json", "fits.json"
+TEST = "test"  # The sweep, within another's folder, that tests its recipe.
 
 
 def output_folder(sweep: str | Path) -> Path:
@@ -48,6 +53,23 @@ def write_recipes(folder: Path, answers: Sequence[Recipe]) -> None:
     """`recipe.json`: every recipe of the report, for other programs."""
     body = {"recipes": [answer.to_dict() for answer in answers]}
     write_atomically(folder / RECIPES, json.dumps(body, indent=1, allow_nan=False) + "\n")
+
+
+def write_fits(folder: Path, study: Study) -> None:
+    """`fits.json`: every method's laws, how well each form predicts, crossovers; all digits."""
+    methods = {
+        method: describe(TableFit(fit, {}, study.convention, (), fit.warnings))
+        | {"held_out": as_json(study.rollouts.get(method))}
+        for method, fit in study.fits.items()
+    }
+    body = {"methods": methods, "crossovers": as_json([crossover(c) for c in study.crossovers])}
+    write_atomically(folder / FITS, json.dumps(body, indent=1, allow_nan=False) + "\n")
+
+
+def trial(study: Study, sweep: str | Path) -> Trial | None:
+    """The recipe put to the test on the runs in the sweep's folder `test`, if there are any."""
+    folder = Path(sweep) / TEST
+    return put_to_test(study, read_table(folder)) if (folder / "runs.csv").is_file() else None
 
 
 def method_table(recipe: Recipe) -> pd.DataFrame:
@@ -169,8 +191,8 @@ def said(estimate: Estimate, show: Any) -> str:
 def build(sweep: str | Path, budget_flop: float | None = None) -> Study:
     """Execute the report's notebook for a sweep and write it beside the run table.
 
-    Writes report.ipynb, report.html, recipe.json and figures/ into `output_folder`. A second
-    build replaces the first.
+    Writes report.ipynb, report.html, recipe.json, fits.json and figures/ into `output_folder`. A
+    second build replaces the first.
 
     Returns:
         The study that was reported on.

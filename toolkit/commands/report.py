@@ -2,7 +2,7 @@
 
 import argparse
 
-HELP = "write a sweep's report: notebook, HTML, figures and recipe.json"
+HELP = "write a sweep's report: notebook, HTML, figures, recipe.json and fits.json"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -13,11 +13,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     from toolkit.commands.recipe import positive_number
     from toolkit.recipe.wording import as_text
-    from toolkit.report import FIGURES, HTML, RECIPES, build, output_folder, recipes
+    from toolkit.report import FIGURES, FITS, HTML, RECIPES, build, output_folder, recipes
 
     budget = positive_number("--flop", args.flop)
     study = build(args.sweep, budget)
     print(as_text(recipes(study, budget)[0]))
     folder = output_folder(args.sweep)
-    print(f"\nWritten: {folder / HTML}, {folder / RECIPES}, {folder / FIGURES}/")
+    written = [str(folder / name) for name in (HTML, RECIPES, FITS, f"{FIGURES}/")]
+    print(f"\nWritten: {', '.join(written)}")
     return 0

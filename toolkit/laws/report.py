@@ -94,7 +94,7 @@ def compare(fits: Mapping[str, TableFit], budgets: Sequence[float] = ()) -> dict
     joint, reason = _joint(fits)
     result: dict[str, Any] = as_json(
         {
-            "crossovers": [_crossover(c) for c in compare_laws(laws)],
+            "crossovers": [crossover(c) for c in compare_laws(laws)],
             "better_at": verdicts,
             "joint": joint,
             "joint_reason": reason,
@@ -256,7 +256,8 @@ def _loss_laws(fits: Mapping[str, TableFit]) -> dict[str, PowerLaw]:
     return laws
 
 
-def _crossover(c: Crossover) -> dict[str, Any]:
+def crossover(c: Crossover) -> dict[str, Any]:
+    """Keys: first, second, status, better_below, better_above, budget_flop, support, statement."""
     return {
         "first": c.first,
         "second": c.second,
