@@ -9,10 +9,12 @@ from toolkit.cli import main
 from toolkit.errors import ToolkitError
 from toolkit.recipe.forecast import forecast
 from toolkit.recipe.recommendation import recommend, recommend_from
+from toolkit.recipe.settings import choose_settings
 from toolkit.recipe.study import Study
 from toolkit.recipe.wording import as_text, count, read_number, scientific
 from toolkit.suite import KNOWN
 from toolkit.synthetic import BUDGETS, TRUTH, run_table
+from toolkit.training.defaults import batch_pairs
 
 WIDE = ("small-7k", "small-15k", "small-38k", "small-85k", "small-200k", "small-559k", "small-1.2m")
 
@@ -142,6 +144,24 @@ def test_hyperparameters_that_the_table_lacks_are_the_defaults_and_say_so():
     for setting in recipe.settings:
         assert "default" in setting.source
         assert setting.value > 0
+
+
+def test_a_learning_rate_found_with_one_width_is_carried_to_another_as_the_default_is():
+    """0.0054 is half the default at width 24, so at width 48 the recipe says half of that."""
+    table = run_table(truth={"full": TRUTH["full"]}, decoders=WIDE, noise=0)
+    table.loc[table["decoder"] != "small-15k", "lr"] = np.nan
+    table.loc[table["decoder"] == "small-15k", "lr"] = 0.26 / 24 / 2
+    study = Study.of(table, resamples=0)
+    (lr, *_) = choose_settings(study, "full", 1e12, 85_000, "small-85k")
+    assert lr.name == "lr"
+    assert lr.value == pytest.approx(0.26 / 48 / 2)
+
+
+def test_the_default_batch_of_small_decoders_doubles_with_every_threefold_budget():
+    small = KNOWN["small-15k"]
+    budgets = (1e9, 1e11, 2e11, 3e11, 1e12, 3e12, 1e13)
+    assert [batch_pairs(small, c) for c in budgets] == [16, 16, 16, 32, 64, 128, 256]
+    assert {batch_pairs(KNOWN["pythia-70m"], c) for c in (1e15, 1e18)} == {1024}
 
 
 def test_trained_blocks_keep_their_share_of_the_blocks():

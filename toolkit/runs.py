@@ -42,7 +42,7 @@ class RunConfig:
         data: `docstrings`, a JSONL, CSV or Parquet file, or `hub:owner/name`.
         flop_convention: paper, model or hardware (see `toolkit.flops`).
         lr: Peak learning rate; None takes the default for method and decoder.
-        batch_pairs: Pairs a step; None takes the default for the decoder.
+        batch_pairs: Pairs a step; None takes the default for decoder and budget.
         max_pairs: At most so many distinct training pairs; None for all there are.
         max_tokens: Texts are cut at so many tokens.
         temperature: Of the contrastive loss; similarities are divided by it.

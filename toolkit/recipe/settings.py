@@ -48,14 +48,19 @@ def choose_settings(
     """
     names = [n for n in SETTINGS if OWNED.get(n, method) == method]
     return tuple(
-        _choose(name, study.cells[method].get(name, ()), budget_flop, params, decoder)
-        or _default(name, method, decoder)
+        _choose(name, method, study.cells[method].get(name, ()), budget_flop, params, decoder)
+        or _default(name, method, budget_flop, decoder)
         for name in names
     )
 
 
 def _choose(
-    name: str, cells: Sequence[Cell], budget_flop: float, params: float, decoder: str
+    name: str,
+    method: str,
+    cells: Sequence[Cell],
+    budget_flop: float,
+    params: float,
+    decoder: str,
 ) -> Setting | None:
     """The best value in the nearest cell, one where the setting was varied if there is any."""
     cells = [cell for cell in cells if len(cell.values) > 1] or cells
@@ -74,7 +79,7 @@ def _choose(
         if loss <= (1 + NEAR_OPTIMAL) * best
     ]
     chosen = here.values[here.losses.index(best)]
-    values = [_carried(name, value, here.decoder, decoder) for value in (chosen, *good)]
+    values = [_carried(name, method, value, here.decoder, decoder) for value in (chosen, *good)]
     number = len(here.values)
     tried = f"best of {number} tried" if number > 1 else "the only value tried"
     where = here.decoder or f"{count(here.params)} parameters"
@@ -88,9 +93,16 @@ def _choose(
     )
 
 
-def _carried(name: str, value: float, tried_with: str, decoder: str) -> float:
-    """A value found with one decoder, for another: the same share of blocks, a rank that fits."""
+def _carried(name: str, method: str, value: float, tried_with: str, decoder: str) -> float:
+    """A value found with one decoder, for another.
+
+    The same share of blocks, a rank that fits, and the same multiple of the default learning rate,
+    which falls with the width.
+    """
     seen, meant = suite.KNOWN.get(tried_with), suite.KNOWN.get(decoder)
+    if name == "lr" and seen is not None and meant is not None and method in METHODS:
+        rates = [defaults.learning_rate(method, known) for known in (seen, meant)]
+        return value * rates[1] / rates[0]
     if name == "lora_rank" and meant is not None:
         return min(value, meant.shape.hidden)
     if name == "trained_blocks" and seen is not None and meant is not None:
@@ -98,7 +110,7 @@ def _carried(name: str, value: float, tried_with: str, decoder: str) -> float:
     return value
 
 
-def _default(name: str, method: str, decoder: str) -> Setting:
+def _default(name: str, method: str, budget_flop: float, decoder: str) -> Setting:
     """The toolkit's default for the decoder; NaN for a decoder or method it does not know."""
     known = suite.KNOWN.get(decoder)
     if known is None or method not in METHODS:
@@ -106,7 +118,7 @@ def _default(name: str, method: str, decoder: str) -> Setting:
     if name == "lr":
         value = defaults.learning_rate(method, known)
     elif name == "batch_pairs":
-        value = defaults.batch_pairs(known)
+        value = defaults.batch_pairs(known, budget_flop)
     else:
         config = RunConfig(decoder=decoder, budget_flop=1, method=method)
         value = getattr(methods.resolve(config, known.shape), name)

@@ -212,7 +212,7 @@ def cost(config: RunConfig) -> Cost:
 
     decoder = suite.find(config.decoder)
     method = methods.resolve(config, decoder.shape)
-    batch = config.batch_pairs or defaults.batch_pairs(decoder)
+    batch = config.batch_pairs or defaults.batch_pairs(decoder, config.budget_flop)
     paper, model, hardware = _step_flops(
         decoder.shape, method, batch, config.max_tokens, config.checkpointing
     )

@@ -80,7 +80,7 @@ def prepare(config: RunConfig) -> Run:
     """
     decoder = suite.find(config.decoder)
     method = methods.resolve(config, decoder.shape)
-    batch_pairs = config.batch_pairs or defaults.batch_pairs(decoder)
+    batch_pairs = config.batch_pairs or defaults.batch_pairs(decoder, config.budget_flop)
     data = tokenise(config.data, suite.load_tokenizer(decoder), max_tokens=config.max_tokens)
     return Run(
         config=config,
