@@ -6,7 +6,7 @@ import torch
 from tests.tiny import SHAPE, method, neox, texts, tuned
 from toolkit.contrast.step import ContrastiveStep
 from toolkit.errors import ToolkitError
-from toolkit.methods import Method, apply, trainable_params
+from toolkit.methods import Method, apply, default_rank, trainable_params
 from toolkit.suite import neox_shape
 
 METHODS = ("full", "freeze", "lora", "bias")
@@ -56,12 +56,12 @@ def test_the_count_of_trainable_parameters_is_the_models_own_without_embeddings(
     assert trainable_params(SHAPE, how) == counted
 
 
-def test_defaults_are_half_the_blocks_and_rank_32_on_linears_and_embedding() -> None:
+def test_defaults_are_half_the_blocks_and_a_low_rank_on_linears_and_embedding() -> None:
     shape = neox_shape(vocabulary=97, hidden=64, layers=6, heads=4)
     assert method("freeze", shape).trained_blocks == 3
     assert method("freeze", shape, trained_blocks=0.01).trained_blocks == 1
     lora = method("lora", shape, lora_rank=None)
-    assert (lora.lora_rank, lora.lora_alpha) == (32, 32.0)
+    assert (lora.lora_rank, lora.lora_alpha) == (16, 16.0)
     assert lora.lora_targets == (
         "query_key_value",
         "dense",
@@ -69,6 +69,13 @@ def test_defaults_are_half_the_blocks_and_rank_32_on_linears_and_embedding() -> 
         "dense_4h_to_h",
         "embed_in",
     )
+
+
+def test_the_default_rank_is_a_quarter_of_the_width_from_16_to_32() -> None:
+    """32 at Pythia's widths, as the study found; 16 or the width below."""
+    widths = (8, 16, 24, 64, 96, 128, 768)
+    shapes = [neox_shape(vocabulary=97, hidden=h, layers=1, heads=1) for h in widths]
+    assert [default_rank(shape) for shape in shapes] == [8, 16, 16, 16, 24, 32, 32]
 
 
 def test_adapters_start_alike_for_the_same_seed_and_leave_the_random_state_alone() -> None:

@@ -49,7 +49,8 @@ class RunConfig:
         pooling: mean over real tokens, or last token.
         trained_blocks: freeze only: the last so many blocks, or a fraction of them below 1;
             None for half of them.
-        lora_rank, lora_alpha: lora only; None for rank 32 and alpha equal to the rank.
+        lora_rank, lora_alpha: lora only; None for a rank of a quarter of the width, from 16
+            to 32, and alpha equal to the rank.
         lora_targets: lora only: module names; None for the four linears and the embedding.
         weight_decay: Of AdamW, not on biases and norms.
         warmup: Share of the steps with a linearly growing learning rate.
