@@ -214,8 +214,8 @@ def _minimum(p: Parabola, b: int, size: str, draws: Redraws, freedom: int) -> Mi
 def _judge(p: Parabola) -> tuple[str, str]:
     """Whether the sizes tried bracket a minimum: status and reason."""
     if not p.curved:
-        tried = f"{len(p.sizes)} size{'s' if len(p.sizes) > 1 else ''}"
-        return "too-few", f"a parabola needs at least {SIZES} sizes and {tried} was tried"
+        tried = f"{len(p.sizes)} were" if len(p.sizes) > 1 else "one was"
+        return "too-few", f"a parabola needs at least {SIZES} sizes and {tried} tried"
     if p.coefficients[2] <= 0:
         return "no-curvature", "the parabola does not open upwards: it has no minimum"
     place = float(p.vertex()[0][0])

@@ -10,7 +10,7 @@ from toolkit.suite import SMALL, Decoder
 # From small grids at 1e11 FLOP on small-7k, small-15k and small-38k, 16 and 32 pairs a step.
 _SMALL_LR_TIMES_WIDTH = 0.26
 _SMALL_FACTOR = {"full": 1.0, "lora": 1.25, "freeze": 2.0, "bias": 16.0}
-_SMALL_BATCH, _SMALL_BATCH_UP_TO = 16, 1e11
+_SMALL_TOKENS_PER_PAIR = 95  # Of the embedded pairs.
 # The study's four example configurations, one a method, all on pythia-70m (width 512), set 1e-3.
 _STUDY_LR, _STUDY_WIDTH = 1e-3, 512
 
@@ -28,15 +28,16 @@ def learning_rate(method: str, decoder: Decoder) -> float:
 
 
 def batch_pairs(decoder: Decoder, budget_flop: float) -> int:
-    """The default batch: the study's 1,024 pairs at Pythia scale; for the small suite 16 pairs up
-    to 1e11 FLOP, twice as many for every threefold budget above, 64 at most.
+    """The default batch: the study's 1,024 pairs at Pythia scale; for the small suite a power of
+    two near 0.18 times the square root of the pairs that the budget buys, from 16 to 64.
 
-    With a small budget the number of steps limits learning, with a larger one the noise of small
-    batches does. Full fine-tuning of small-15k in runs/reference, each batch at its best rate: on
-    1e11 FLOP 16 pairs are best of 8 to 64; on 1e12 the loss falls from 3.83 with 8 over 3.07 and
-    2.90 to 2.75 with 64; on 3e12 it is 2.52 with 64 and 2.70 with 128.
+    With few pairs the number of steps limits learning, with many the noise of small batches does.
+    In runs/reference it is the best batch tried with full fine-tuning, at all nine sizes and
+    budgets from 1e11 FLOP on where it was among several: with small-15k 16 at 1e11 FLOP, 32 at
+    3e11, 64 at 1e12 and at 3e12; with small-85k 32 at 1e12.
     """
     if decoder.name not in SMALL:
         return 1024
-    threefold = math.log(budget_flop / _SMALL_BATCH_UP_TO, 3)
-    return _SMALL_BATCH * 2 ** min(2, max(0, math.floor(threefold + 0.01)))
+    pairs = budget_flop / (6 * decoder.params * _SMALL_TOKENS_PER_PAIR)
+    nearest = round(math.log2(max(1.0, 0.18 * math.sqrt(pairs))))
+    return 2 ** min(6, max(4, nearest))
