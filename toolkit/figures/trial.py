@@ -18,7 +18,7 @@ def foretold_and_measured(trial: Trial) -> Figure:
     The ring is the configuration that the recipe recommends.
     """
     lines = trial.tried[::-1]
-    size = (8.2 * scale(), (1.4 + 0.36 * len(lines)) * scale())
+    size = (8.2 * scale(), (1.4 + 0.46 * len(lines)) * scale())
     figure = Figure(figsize=size, layout="constrained")
     ax = figure.subplots()
     for y, one in enumerate(lines):
@@ -37,7 +37,7 @@ def foretold_and_measured(trial: Trial) -> Figure:
     ax.set_axisbelow(True)
     shade = colour(trial.recipe.method)
     handles = [
-        Line2D([], [], color=shade, lw=7, alpha=0.3, label="foretold, 95 %"),
+        Line2D([], [], color=shade, lw=7, alpha=0.3, label="the law, 95 %"),
         Line2D([], [], color=INK, marker="o", ls="", label="measured"),
         Line2D([], [], ls="", marker="o", ms=12, label="the recipe", **RING),
     ]
@@ -46,6 +46,6 @@ def foretold_and_measured(trial: Trial) -> Figure:
 
 
 def _name(one: Tried) -> str:
-    batch = one.settings.get("batch_pairs")
+    """Method and decoder; settings on a second line."""
     words = f"{method_name(one.method)}, {one.decoder or count(one.params)}"
-    return words if batch is None else f"{words}, batch {batch:g}"
+    return f"{words}\n{one.settings_in_words}" if one.settings else words

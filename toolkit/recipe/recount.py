@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from toolkit.errors import ToolkitError
-from toolkit.recipe.study import Study
+from toolkit.recipe.study import SETTINGS, Study
 
 CONVENTIONS = ("paper", "model", "hardware")
 # What makes two runs points of one curve; settings are the best ones at each budget.
@@ -53,8 +53,11 @@ def recount(study: Study, convention: str) -> pd.DataFrame:
         for point in _points(some.sort_values(column), column, wanted)
     ]
     if not rows:
-        raise ToolkitError("no decoder was tuned at two budgets: nothing to interpolate")
-    return pd.DataFrame(rows).drop(columns="run", errors="ignore")
+        raise ToolkitError(
+            "no decoder was tuned with the same seed at two budgets: nothing to interpolate"
+        )
+    # A point between two runs has the settings of neither.
+    return pd.DataFrame(rows).drop(columns=["run", *SETTINGS], errors="ignore")
 
 
 def _points(curve: pd.DataFrame, column: str, wanted: np.ndarray) -> list[dict[str, float]]:

@@ -23,9 +23,9 @@ class Setting:
     Attributes:
         name: lr, batch_pairs, lora_rank or trained_blocks.
         value: Recommended.
-        low, high: The values tried within 1 % of the best loss lie between these; both are
-            `value` where nothing else was tried.
-        tried: All values tried at that size and budget, ascending.
+        low, high: The values tried within 1 % of the best loss lie between these, carried to the
+            recipe's decoder as `value` is; both are `value` where nothing else was tried.
+        tried: All values tried at that size and budget, ascending, as they were tried.
         source: Where the value comes from, in words.
     """
 
@@ -82,6 +82,8 @@ def _choose(
     values = [_carried(name, method, value, here.decoder, decoder) for value in (chosen, *good)]
     number = len(here.values)
     tried = f"best of {number} tried" if number > 1 else "the only value tried"
+    if values[0] != chosen:
+        tried = f"carried over from {chosen:.3g}, {tried}"
     where = here.decoder or f"{count(here.params)} parameters"
     return Setting(
         name,

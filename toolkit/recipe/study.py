@@ -5,7 +5,8 @@ and whose losses are over the same held-out set. Where several settings of a met
 freezing depths, learning rates, batches) were tried at one size and budget, the best setting
 counts for the law of the method, with all its seeds: the question is what the method can do, not
 what a poor rank does. The choice is made on the loss that is then fitted, so the more settings were
-tried, the more the law flatters the method by picking lucky runs; a second seed tempers that.
+tried, the more the law flatters the method by picking lucky runs; several seeds of every setting
+temper that.
 """
 
 from __future__ import annotations
@@ -331,11 +332,12 @@ def _best_settings(runs: pd.DataFrame) -> pd.DataFrame:
     A seed that was not run with the best setting has no say: it would tell of a poor one.
     """
     settings = [name for name in SETTINGS if name in runs.columns]
-    if not settings:
-        return runs
-    mean = runs.groupby([*CELL, *settings], dropna=False)["loss"].transform("mean")
-    lowest = mean.groupby([runs[name] for name in CELL]).transform("min")
-    return runs[mean == lowest]
+    groups = runs.groupby([*CELL, *settings], dropna=False)["loss"]
+    cells = [runs[name] for name in CELL]
+    mean, group = groups.transform("mean"), groups.ngroup()
+    best = mean == mean.groupby(cells).transform("min")
+    one = group.where(best).groupby(cells).transform("min")  # Of two equally good settings.
+    return runs[group == one]
 
 
 def _label(table: pd.DataFrame, row: int) -> str:

@@ -6,7 +6,8 @@ not have. Write the recipe down before those runs are made: then nothing can be 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -16,10 +17,21 @@ from toolkit.errors import ToolkitError
 from toolkit.laws import Estimate, as_json
 from toolkit.recipe.forecast import forecast
 from toolkit.recipe.recommendation import Recipe, recommend_from
-from toolkit.recipe.study import COMPARABLE, SETTINGS, Study
-from toolkit.recipe.wording import bullet, count, loss, method_name, scientific, signed, spread
+from toolkit.recipe.study import COMPARABLE, SETTINGS, Excluded, Study
+from toolkit.recipe.wording import (
+    SETTING_NAMES,
+    bullet,
+    count,
+    loss,
+    method_name,
+    scientific,
+    setting_value,
+    signed,
+    spread,
+)
 
 SAME_BUDGET = 1e-3
+SAME_SETTING = 0.05  # A learning rate rounded to two digits is still the recipe's.
 
 
 @dataclass(frozen=True)
@@ -27,11 +39,13 @@ class Tried:
     """One configuration at the budget of the test.
 
     Attributes:
-        method, decoder, params: What was tuned, and how.
-        settings: Its hyperparameters.
+        method, decoder, params: What was tuned, and how; `decoder` is empty where it is unknown.
+        settings: Its hyperparameters, as far as the table tells.
         seeds: Runs that `measured` is the mean of.
-        predicted: Loss that the laws foretold for this method at this size with its best settings.
-            The interval is that of the method's optimal loss, moved to this size.
+        predicted: Loss that the laws foretold for this method at this size with its best settings;
+            NaN where no law speaks. The interval is that of the method's optimal loss, moved to
+            this size: it holds neither a run's own noise nor the doubt about the optimal size.
+        source: Where the method's optimal size comes from (`toolkit.recipe.forecast.Forecast`).
         measured: Held-out loss.
         regret: Measured loss above the best of all that were tried.
         followed: Whether this is what the recipe said.
@@ -43,17 +57,37 @@ class Tried:
     settings: dict[str, float]
     seeds: int
     predicted: Estimate
+    source: str
     measured: float
     regret: float
     followed: bool
 
+    @property
+    def name(self) -> str:
+        """Method and decoder in words."""
+        return f"{method_name(self.method)} of {self.decoder or count(self.params)}"
+
+    @property
+    def settings_in_words(self) -> str:
+        return ", ".join(f"{_SHORT[n]} {setting_value(v)}" for n, v in self.settings.items())
+
+
+_SHORT = {"lr": "lr", "batch_pairs": "batch", "lora_rank": "rank", "trained_blocks": "blocks"}
+
 
 @dataclass(frozen=True)
 class Trial:
-    """A recipe beside what was run at its budget: `tried`, best first."""
+    """A recipe beside what was run at its budget.
+
+    Attributes:
+        recipe: Of the study.
+        tried: Every configuration, best first.
+        excluded: Runs of the test that could not be compared, and why.
+    """
 
     recipe: Recipe
     tried: tuple[Tried, ...]
+    excluded: tuple[Excluded, ...]
 
     @property
     def followed(self) -> Tried:
@@ -83,43 +117,40 @@ def put_to_test(study: Study, table: pd.DataFrame, budget_flop: float | None = N
         ToolkitError: The runs cannot be compared with the study's, their budget is not one or was
             fitted by the study, or what the recipe says is not among them.
     """
-    test = Study.of(table, convention=_convention(study, table), resamples=0)
+    known = study.convention != "unstated" and "flop_convention" in table.columns
+    test = Study.of(table, convention=study.convention if known else None, resamples=0)
     budget = _budget(test, budget_flop)
-    if any(abs(known / budget - 1) < SAME_BUDGET for known in study.budgets):
+    if any(abs(seen / budget - 1) < SAME_BUDGET for seen in study.budgets):
         raise ToolkitError(
             f"the laws were fitted at {scientific(budget, 3)} FLOP as well: no test of them"
         )
-    for column in COMPARABLE:
-        values = [set(runs[column].dropna()) for runs in (study.runs, test.runs) if column in runs]
-        if len(values) == 2 and values[0] != values[1]:
-            raise ToolkitError(f"the two tables differ in {column} and cannot be compared")
+    _check_comparable(study, test)
     recipe = recommend_from(study, budget_flop=budget)
     runs = test.runs[np.isclose(test.runs["budget_flop"], budget, rtol=SAME_BUDGET)]
     settings = [name for name in SETTINGS if name in runs.columns]
     groups = runs.groupby(["method", "params", *settings], dropna=False)
     means = [(some.iloc[0], len(some), float(some["loss"].mean())) for _, some in groups]
     means.sort(key=lambda mean: mean[2])
-    place = _followed(recipe, [first for first, _, _ in means])
-    tried = tuple(
-        Tried(
-            method=str(first["method"]),
-            decoder=str(first.get("decoder", "")),
-            params=int(first["params"]),
-            settings={n: float(first[n]) for n in settings if pd.notna(first[n])},
-            seeds=seeds,
-            predicted=_predict(study, str(first["method"]), budget, float(first["params"])),
-            measured=mean,
-            regret=mean - means[0][2],
-            followed=number == place,
+    place = _followed(recipe, [first for first, _, _ in means], test.excluded)
+    tried = []
+    for number, (first, seeds, mean) in enumerate(means):
+        method, params, decoder = str(first["method"]), int(first["params"]), first.get("decoder")
+        predicted, source = _predict(study, method, budget, params)
+        tried.append(
+            Tried(
+                method,
+                str(decoder) if pd.notna(decoder) else "",
+                params,
+                {name: float(first[name]) for name in settings if pd.notna(first[name])},
+                seeds,
+                predicted,
+                source,
+                measured=mean,
+                regret=mean - means[0][2],
+                followed=number == place,
+            )
         )
-        for number, (first, seeds, mean) in enumerate(means)
-    )
-    return Trial(recipe, tried)
-
-
-def _convention(study: Study, table: pd.DataFrame) -> str | None:
-    known = "flop_convention" in table.columns and study.convention != "unstated"
-    return study.convention if known else None
+    return Trial(recipe, tuple(tried), test.excluded)
 
 
 def _budget(test: Study, asked: float | None) -> float:
@@ -134,36 +165,50 @@ def _budget(test: Study, asked: float | None) -> float:
     return asked
 
 
-def _followed(recipe: Recipe, firsts: list[pd.Series]) -> int:
-    """Which configuration is the recipe's: its method and decoder, and the settings nearest."""
-    names = [d.name for d in (recipe.size.nearest, recipe.size.nearest_tried) if d is not None]
-    sizes = [d.params for d in (recipe.size.nearest, recipe.size.nearest_tried) if d is not None]
-    rows = [
-        number
-        for number, first in enumerate(firsts)
-        if first["method"] == recipe.method and int(first["params"]) in sizes
-    ]
-    if not rows:
-        raise ToolkitError(
-            f"the recipe says {method_name(recipe.method)} of {' or '.join(dict.fromkeys(names))}, "
-            "which the test does not have: run that as well"
-        )
-
-    def distance(number: int) -> float:
-        pairs = [(s.value, firsts[number].get(s.name, np.nan)) for s in recipe.settings]
-        return float(sum(abs(np.log(a / b)) for a, b in pairs if a > 0 and b > 0))
-
-    return min(rows, key=distance)
+def _check_comparable(study: Study, test: Study) -> None:
+    """The held-out loss must mean the same in both tables, and the data be as plentiful."""
+    for column in (*COMPARABLE, "max_pairs"):
+        both = [runs[column].unique() for runs in (study.runs, test.runs) if column in runs]
+        values = [{v for v in each if pd.notna(v)} for each in both]
+        if len(values) == 2 and values[0] != values[1]:
+            raise ToolkitError(f"the two tables differ in {column} and cannot be compared")
 
 
-def _predict(study: Study, method: str, budget_flop: float, params: float) -> Estimate:
-    if method not in study.fits:
-        return Estimate(np.nan)
-    ahead = forecast(method, study.fits[method], budget_flop)
-    more = ahead.excess(params)
-    return Estimate(
-        ahead.loss.value + more, ahead.loss.low + more, ahead.loss.high + more, extrapolated=True
+def _followed(recipe: Recipe, rows: list[pd.Series], excluded: tuple[Excluded, ...]) -> int:
+    """Which configuration is the recipe's: its method and decoder, and the nearest settings."""
+    decoders = [d for d in (recipe.size.nearest, recipe.size.nearest_tried) if d is not None]
+    for decoder in decoders:
+        found = [
+            number
+            for number, row in enumerate(rows)
+            if row["method"] == recipe.method and int(row["params"]) == decoder.params
+        ]
+        if found:
+            return min(found, key=lambda number: _distance(recipe, rows[number]))
+    names = " or ".join(dict.fromkeys(decoder.name for decoder in decoders))
+    left = "".join(f"; {e.count} left out: {e.reason}" for e in excluded)
+    raise ToolkitError(
+        f"the recipe says {method_name(recipe.method)} of {names}, which the test does not have: "
+        f"run that as well{left}"
     )
+
+
+def _distance(recipe: Recipe, row: pd.Series) -> float:
+    """How far a row's settings are from the recipe's, in logs; one that is unknown is far."""
+    known = [setting for setting in recipe.settings if setting.value > 0]
+    values = [(setting.value, row.get(setting.name, math.nan)) for setting in known]
+    return sum(abs(math.log(a / b)) if b > 0 else 1e3 for a, b in values)
+
+
+def _predict(study: Study, method: str, budget_flop: float, params: int) -> tuple[Estimate, str]:
+    if method not in study.fits:
+        return Estimate(math.nan), "none"
+    ahead = forecast(method, study.fits[method], budget_flop)
+    if not ahead.comparable:
+        return Estimate(math.nan), ahead.source
+    more, there = ahead.excess(params), ahead.loss
+    moved = replace(there, value=there.value + more, low=there.low + more, high=there.high + more)
+    return moved, ahead.source
 
 
 def as_text(trial: Trial) -> str:
@@ -178,54 +223,80 @@ def as_text(trial: Trial) -> str:
         ).rstrip()
         for row in rows
     ]
+    if any(_stale(one) for one in trial.tried):
+        lines.append("* the method has no law of its size: its optimum at the nearest budget tried")
     title = f"The recipe put to the test at {scientific(trial.recipe.budget_flop, 3)} FLOP"
     return "\n".join([title, "═" * len(title), *lines, "", *map(bullet, sentences(trial))])
 
 
+def _stale(one: Tried) -> bool:
+    return math.isfinite(one.predicted.value) and one.source != "law"
+
+
 def _row(one: Tried) -> tuple[str, ...]:
-    known = np.isfinite(one.predicted.value)
+    known = math.isfinite(one.predicted.value)
     return (
         ("→ " if one.followed else "  ") + method_name(one.method),
         one.decoder or count(one.params),
-        ", ".join(f"{_SHORT[name]} {value:.3g}" for name, value in one.settings.items()),
-        loss(one.predicted.value) if known else "–",
+        one.settings_in_words,
+        loss(one.predicted.value) + ("*" if _stale(one) else "") if known else "–",
         spread(one.predicted, loss) if known else "",
         loss(one.measured),
         signed(one.regret),
     )
 
 
-_SHORT = {"lr": "lr", "batch_pairs": "batch", "lora_rank": "rank", "trained_blocks": "blocks"}
-
-
 def sentences(trial: Trial) -> list[str]:
-    """What the test says about the recipe."""
+    """What the test says about the recipe, and what must be known to read it."""
     mine, best = trial.followed, trial.tried[0]
-    said = [f"the recipe: {method_name(mine.method)} of {mine.decoder or count(mine.params)}"]
-    if np.isfinite(mine.predicted.value):
-        off = mine.measured / mine.predicted.value - 1
-        verdict = ""
-        if np.isfinite(mine.predicted.low + mine.predicted.high):
-            inside = mine.predicted.low <= mine.measured <= mine.predicted.high
-            verdict = ", inside its interval" if inside else ", outside its interval"
-        said[0] += (
-            f", foretold {loss(mine.predicted.value)}, measured {loss(mine.measured)} "
-            f"({off:+.1%}{verdict})"
-        )
-    if best is mine:
+    said = [f"the recipe: {mine.name}{_came(mine)}"]
+    said += _departures(trial)
+    if len(trial.tried) == 1:
+        said.append("nothing else was tried, so its regret is unknown")
+    elif best is mine:
         said.append(f"it is the best of the {len(trial.tried)} that were tried: regret 0")
     else:
-        where = f"{method_name(best.method)} of {best.decoder or count(best.params)}"
         said.append(
-            f"the best of the {len(trial.tried)} that were tried is {where} with "
+            f"the best of the {len(trial.tried)} that were tried is {best.name} with "
             f"{loss(best.measured)}: following the recipe costs {signed(trial.regret)}"
         )
-    seen = [one for one in trial.tried if np.isfinite(one.predicted.value)]
+    places = {(one.method, one.params): one for one in reversed(trial.tried)}
+    seen = [one for one in places.values() if math.isfinite(one.predicted.value)]
     if len(seen) > 1:
         errors = [one.measured / one.predicted.value - 1 for one in seen]
         said.append(
-            f"over {len(seen)} configurations the predictions are off by "
-            f"{np.sqrt(np.mean(np.square(errors))):.1%} (root mean square), "
+            f"over {len(seen)} methods and sizes, each with the best settings tried, predictions "
+            f"are off by {np.sqrt(np.mean(np.square(errors))):.1%} (root mean square), "
             f"from {min(errors):+.1%} to {max(errors):+.1%}"
         )
-    return said
+    if all(one.seeds == 1 for one in trial.tried):
+        said.append("one run each: a seed's own noise is in every measured loss and regret")
+    return said + [f"{each.count} left out: {each.reason}" for each in trial.excluded]
+
+
+def _came(mine: Tried) -> str:
+    there = mine.predicted
+    if not math.isfinite(there.value):
+        return f", measured {loss(mine.measured)}; no law foretells it"
+    said = f", foretold {loss(there.value)}, measured {loss(mine.measured)}"
+    off = f"{mine.measured / there.value - 1:+.1%}"
+    if not math.isfinite(there.low + there.high):
+        return f"{said} ({off})"
+    where = "inside" if there.low <= mine.measured <= there.high else "outside"
+    return f"{said} ({off}, {where} the law's interval)"
+
+
+def _departures(trial: Trial) -> list[str]:
+    """Where the run that stands for the recipe is not exactly it."""
+    mine, recipe = trial.followed, trial.recipe
+    wanted = recipe.size.nearest or recipe.size.nearest_tried
+    off = []
+    if mine.params != wanted.params:
+        off.append(f"{mine.decoder or count(mine.params)} where it says {wanted.name}")
+    for setting in recipe.settings:
+        value = mine.settings.get(setting.name, math.nan)
+        if setting.value > 0 and not abs(value / setting.value - 1) <= SAME_SETTING:
+            has = "an unknown value" if math.isnan(value) else setting_value(value)
+            name = SETTING_NAMES.get(setting.name, setting.name)
+            off.append(f"{name} {has} where it says {setting_value(setting.value)}")
+    return [f"not exactly the recipe: {'; '.join(off)}"] if off else []

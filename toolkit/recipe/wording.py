@@ -247,6 +247,11 @@ def _relevant(recipe: Recipe) -> list[Crossover]:
     return [c for c in mine if c.status in ("crosses", "undecided")]
 
 
+def setting_value(value: float) -> str:
+    """A hyperparameter's value: whole numbers in full, others to three digits."""
+    return f"{value:.0f}" if value == round(value) else f"{value:.3g}"
+
+
 def setting_parts(setting: Setting) -> tuple[str, str, str]:
     """A hyperparameter's name, its value, where that comes from and what is about as good."""
     name = SETTING_NAMES.get(setting.name, setting.name)
@@ -254,8 +259,9 @@ def setting_parts(setting: Setting) -> tuple[str, str, str]:
         return name, "unknown", setting.source
     near = ""
     if setting.low != setting.high:
-        near = f"; {setting.low:.3g} to {setting.high:.3g} are within 1 %"
-    return name, f"{setting.value:.3g}", f"{setting.source}{near}"
+        ends = f"{setting_value(setting.low)} to {setting_value(setting.high)}"
+        near = f"; {ends} are within 1 %"
+    return name, setting_value(setting.value), f"{setting.source}{near}"
 
 
 def setting_line(setting: Setting) -> str:
