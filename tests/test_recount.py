@@ -54,6 +54,15 @@ def test_a_curve_is_never_read_beyond_its_runs(table):
     assert smallest["budget_flop"].max() < 10**11.5 < recounted["budget_flop"].max()
 
 
+def test_every_seed_of_a_curve_counts_though_settings_change_with_the_budget():
+    """A recounted point lies between two runs and has the settings of neither."""
+    table = run_table(noise=0.01, seeds=(0, 1, 2))
+    table.loc[table["budget_flop"] > 5e11, "batch_pairs"] = 64
+    again = Study.of(recount(study(table), "model"), resamples=0)
+    assert not {"lr", "batch_pairs"} & set(again.best.columns)
+    assert again.best.groupby(["method", "params", "budget_flop"]).size().eq(3).all()
+
+
 def test_what_cannot_be_recounted_is_a_sentence(table):
     with pytest.raises(ToolkitError, match="no column 'flop_paper'"):
         recount(study(table.drop(columns="flop_paper")), "paper")

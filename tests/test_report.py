@@ -22,6 +22,8 @@ def built(tmp_path_factory):
     table.loc[0, "run"] = EVIL
     table.loc[1, "decoder"] = EVIL
     table.to_csv(folder / "runs.csv", index=False)
+    (folder / "test").mkdir()
+    run_table(budgets=(1e14,), ranks=(64,)).to_csv(folder / "test" / "runs.csv", index=False)
     assert main(["report", str(folder), "--flop", "2e12"]) == 0
     return folder, table
 
@@ -29,11 +31,11 @@ def built(tmp_path_factory):
 def test_the_report_writes_notebook_page_figures_and_recipes(built):
     folder, table = built
     assert {path.name for path in folder.iterdir()} == {
-        "runs.csv", "report.ipynb", "report.html", "recipe.json", "fits.json", "figures",
+        "runs.csv", "test", "report.ipynb", "report.html", "recipe.json", "fits.json", "figures",
     }  # fmt: skip
     assert {path.name for path in (folder / "figures").iterdir()} == {
         "loss_by_params.png", "loss_by_budget.png", "size_and_data_by_budget.png",
-        "loss_by_lora_rank_lora.png",
+        "loss_by_lora_rank_lora.png", "trial.png",
     }  # fmt: skip
     answers = json.loads((folder / "recipe.json").read_text())["recipes"]
     assert [a["budget_flop"] for a in answers] == pytest.approx([2e12, 1e13, 10**13.5])
@@ -54,6 +56,8 @@ def test_runs_in_the_folder_test_put_the_recipe_to_the_test(tmp_path):
     study = Study.of(report.read_table(tmp_path), resamples=20)
     assert report.trial(study, tmp_path) is None
     (tmp_path / "test").mkdir()
+    run_table(budgets=(1e14,)).iloc[:0].to_csv(tmp_path / "test" / "runs.csv", index=False)
+    assert report.trial(study, tmp_path) is None
     run_table(budgets=(1e14,)).to_csv(tmp_path / "test" / "runs.csv", index=False)
     assert report.trial(study, tmp_path).recipe.budget_flop == 1e14
 
@@ -71,7 +75,8 @@ def test_the_page_needs_nothing_else_and_shows_no_code(built):
     assert not re.findall(r"(?:src|href)\s*=\s*[\"'](?!data:|#)", page)
     assert "@import" not in page and "url(" not in page
     assert "read_table" not in page
-    assert page.count("<img") == 4
+    assert page.count("<img") == 5
+    assert "The recipe put to the test" in page
     assert "How large a model?" in page
 
 

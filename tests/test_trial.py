@@ -3,27 +3,37 @@
 import json
 import math
 
+import pandas as pd
 import pytest
 
 from toolkit.cli import main
 from toolkit.errors import ToolkitError
 from toolkit.figures import foretold_and_measured
 from toolkit.recipe.study import Study
-from toolkit.recipe.trial import as_text, put_to_test
+from toolkit.recipe.trial import as_text, put_to_test, sentences
+from toolkit.suite import KNOWN
 from toolkit.synthetic import BUDGETS, run_table
+from toolkit.training.defaults import learning_rate
 
 ABOVE = BUDGETS[-1] * 3
-WIDE = ("small-3k", "small-7k", "small-15k", "small-38k", "small-85k", "small-200k")
+WIDE = ("small-7k", "small-15k", "small-38k", "small-85k", "small-200k", "small-559k")
+
+
+def made(**where):
+    """Made-up runs at the rates that suit each width, so that a recipe's rate is one of them."""
+    table = run_table(decoders=WIDE, noise=0.002, **where)
+    rates = [learning_rate(m, KNOWN[d]) for m, d in zip(table.method, table.decoder, strict=True)]
+    return table.assign(lr=rates)
 
 
 @pytest.fixture(scope="module")
 def known():
-    return run_table(decoders=WIDE, noise=0.002, seeds=(0, 1))
+    return made(seeds=(0, 1))
 
 
 @pytest.fixture(scope="module")
 def unseen():
-    return run_table(decoders=WIDE, budgets=(ABOVE,), noise=0.002, seeds=(5,))
+    return made(budgets=(ABOVE,), seeds=(5,))
 
 
 @pytest.fixture(scope="module")
@@ -73,6 +83,61 @@ def test_what_is_no_test_is_refused_in_a_sentence(study, known, unseen):
         put_to_test(study, unseen.assign(candidates=64))
     with pytest.raises(ToolkitError, match="run that as well"):
         put_to_test(study, unseen[unseen["method"] == "bias"])
+
+
+def test_the_recipes_own_decoder_and_nearest_settings_stand_for_it(study, unseen):
+    """Not another rate, not a row of which nothing is known, however low their losses."""
+    recipe = put_to_test(study, unseen).recipe
+    mine = (unseen["method"] == recipe.method) & (unseen["params"] == recipe.size.nearest_tried.params)
+    lower = unseen[mine].assign(loss=unseen[mine]["loss"] - 0.1)
+    table = pd.concat([unseen, lower.assign(lr=4e-1), lower.assign(lr=math.nan)])
+    trial = put_to_test(study, table)
+    assert trial.followed.settings["lr"] == unseen[mine]["lr"].item()
+    assert trial.regret == pytest.approx(0.1)
+    assert not any("not exactly" in line for line in sentences(trial))
+
+
+def test_a_run_that_is_not_quite_the_recipe_says_so(study, unseen):
+    said = " ".join(sentences(put_to_test(study, unseen.assign(batch_pairs=128))))
+    assert "not exactly the recipe: batch 128 where it says 32" in said
+
+
+def test_limited_data_is_no_test_of_laws_without_limits(study, unseen):
+    full = Study.of(run_table(noise=0.002).assign(max_pairs=math.nan), resamples=20)
+    with pytest.raises(ToolkitError, match="differ in max_pairs"):
+        put_to_test(full, unseen.assign(max_pairs=4_000))
+
+
+def test_a_recipe_that_diverged_is_told(study, unseen):
+    recipe = put_to_test(study, unseen).recipe
+    lost = unseen.copy()
+    mine = (lost["method"] == recipe.method) & (lost["params"] == recipe.size.nearest_tried.params)
+    lost.loc[mine, ["status", "reason"]] = ["diverged", "loss is not finite"]
+    with pytest.raises(ToolkitError, match="run that as well; 1 left out"):
+        put_to_test(study, lost)
+
+
+def test_tables_that_tell_little_can_be_tested(known, unseen):
+    few = ["method", "params", "budget_flop", "loss"]
+    trial = put_to_test(Study.of(known[few], resamples=20), unseen[few])
+    assert trial.followed.settings == {}
+    assert "nan" not in as_text(trial)
+    figure = foretold_and_measured(trial)
+    assert len(figure.axes) == 1
+
+
+def test_where_no_law_speaks_nothing_is_foretold(known, unseen):
+    """One budget makes no law of the loss; its loss there is no forecast of another budget."""
+    once = Study.of(known[known["budget_flop"] == BUDGETS[-1]], resamples=20)
+    trial = put_to_test(once, unseen)
+    assert all(math.isnan(one.predicted.value) for one in trial.tried)
+    assert "no law foretells it" in as_text(trial)
+
+
+def test_a_test_of_the_recipe_alone_leaves_its_regret_unknown(study, unseen):
+    recipe = put_to_test(study, unseen).recipe
+    mine = (unseen["method"] == recipe.method) & (unseen["params"] == recipe.size.nearest_tried.params)
+    assert any("regret is unknown" in line for line in sentences(put_to_test(study, unseen[mine])))
 
 
 def test_a_method_that_the_study_lacks_has_no_prediction(known, unseen):

@@ -27,6 +27,7 @@ TEMPLATE = Path(__file__).resolve().parent.parent / "notebooks" / "report.ipynb"
 RECOUNT_RESAMPLES = 200  # Three studies more; their intervals need not be fine.
 NOTEBOOK, HTML, FIGURES = "report.ipynb", "report.html", "figures"
 RECIPES, FITS = "recipe.json", "fits.json"
+_COLUMNS = {name: name for name in ("params", "tokens", "loss")} | {"budget": "budget_flop"}
 TEST = "test"  # The sweep, within another's folder, that tests its recipe.
 
 
@@ -58,18 +59,32 @@ def write_recipes(folder: Path, answers: Sequence[Recipe]) -> None:
 def write_fits(folder: Path, study: Study) -> None:
     """`fits.json`: every method's laws, how well each form predicts, crossovers; all digits."""
     methods = {
-        method: describe(TableFit(fit, {}, study.convention, (), fit.warnings))
+        method: describe(TableFit(fit, _COLUMNS, study.convention, fit.dropped, fit.warnings))
         | {"held_out": as_json(study.rollouts.get(method))}
         for method, fit in study.fits.items()
     }
-    body = {"methods": methods, "crossovers": as_json([crossover(c) for c in study.crossovers])}
+    body = as_json(
+        {
+            "methods": methods,
+            "crossovers": [crossover(c) for c in study.crossovers],
+            "excluded": study.excluded,
+            "warnings": study.warnings,
+        }
+    )
     write_atomically(folder / FITS, json.dumps(body, indent=1, allow_nan=False) + "\n")
 
 
 def trial(study: Study, sweep: str | Path) -> Trial | None:
-    """The recipe put to the test on the runs in the sweep's folder `test`, if there are any."""
+    """The recipe put to the test on the runs in the sweep's folder `test`; None if there are none.
+
+    Raises:
+        ToolkitError: Those runs are no test of this study (`toolkit.recipe.trial`).
+    """
     folder = Path(sweep) / TEST
-    return put_to_test(study, read_table(folder)) if (folder / "runs.csv").is_file() else None
+    if not (folder / "runs.csv").is_file():
+        return None
+    table = read_table(folder)
+    return put_to_test(study, table) if len(table) else None
 
 
 def method_table(recipe: Recipe) -> pd.DataFrame:
