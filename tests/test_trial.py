@@ -26,6 +26,12 @@ def made(**where):
     return table.assign(lr=rates)
 
 
+def of_the_recipe(table, recipe):
+    """Which rows have the recipe's method and size."""
+    size = recipe.size.nearest_tried.params
+    return (table["method"] == recipe.method) & (table["params"] == size)
+
+
 @pytest.fixture(scope="module")
 def known():
     return made(seeds=(0, 1))
@@ -88,7 +94,7 @@ def test_what_is_no_test_is_refused_in_a_sentence(study, known, unseen):
 def test_the_recipes_own_decoder_and_nearest_settings_stand_for_it(study, unseen):
     """Not another rate, not a row of which nothing is known, however low their losses."""
     recipe = put_to_test(study, unseen).recipe
-    mine = (unseen["method"] == recipe.method) & (unseen["params"] == recipe.size.nearest_tried.params)
+    mine = of_the_recipe(unseen, recipe)
     lower = unseen[mine].assign(loss=unseen[mine]["loss"] - 0.1)
     table = pd.concat([unseen, lower.assign(lr=4e-1), lower.assign(lr=math.nan)])
     trial = put_to_test(study, table)
@@ -111,7 +117,7 @@ def test_limited_data_is_no_test_of_laws_without_limits(study, unseen):
 def test_a_recipe_that_diverged_is_told(study, unseen):
     recipe = put_to_test(study, unseen).recipe
     lost = unseen.copy()
-    mine = (lost["method"] == recipe.method) & (lost["params"] == recipe.size.nearest_tried.params)
+    mine = of_the_recipe(lost, recipe)
     lost.loc[mine, ["status", "reason"]] = ["diverged", "loss is not finite"]
     with pytest.raises(ToolkitError, match="run that as well; 1 left out"):
         put_to_test(study, lost)
@@ -136,7 +142,7 @@ def test_where_no_law_speaks_nothing_is_foretold(known, unseen):
 
 def test_a_test_of_the_recipe_alone_leaves_its_regret_unknown(study, unseen):
     recipe = put_to_test(study, unseen).recipe
-    mine = (unseen["method"] == recipe.method) & (unseen["params"] == recipe.size.nearest_tried.params)
+    mine = of_the_recipe(unseen, recipe)
     assert any("regret is unknown" in line for line in sentences(put_to_test(study, unseen[mine])))
 
 
