@@ -108,6 +108,64 @@ def test_a_sweeps_folder_is_a_table(fit_json, sweep):
     assert any("--group method" in warning for warning in report["warnings"])
 
 
+def with_poor_ranks(sweep):
+    """The sweep's LoRA runs at rank 8, and each of them again at rank 1, one nat worse."""
+    table = pd.read_csv(sweep / "runs.csv")
+    lora = table.method == "lora"
+    table.loc[lora, "lora_rank"] = 8
+    poor = table[lora].assign(lora_rank=1, loss=table.loss[lora] + 1)
+    write(sweep / "runs.csv", pd.concat([table, poor]))
+    return len(poor)
+
+
+def test_of_a_sweeps_folder_the_best_settings_count_as_in_the_recipe(fit_json, sweep):
+    asked = ("--form", "isoflop", "--group", "method", "--bootstrap", 0)
+    before = fit_json(sweep, *asked)
+    poor = with_poor_ranks(sweep)
+    after = fit_json(sweep, *asked)
+    assert after["groups"] == before["groups"]
+    assert [some["count"] for some in after["left_out"]] == [poor]
+    assert "other settings did better" in after["left_out"][0]["reason"]
+
+
+def test_of_a_csv_every_row_counts(fit_json, sweep):
+    poor = with_poor_ranks(sweep)
+    report = fit_json(
+        sweep / "runs.csv", "--form", "isoflop", "--group", "method", "--bootstrap", 0
+    )
+    assert report["groups"]["lora"]["n_points"] == 2 * poor
+
+
+def test_settings_that_are_compared_do_not_compete(fit_json, sweep):
+    poor = with_poor_ranks(sweep)
+    report = fit_json(sweep, "--form", "isoflop", "--group", "lora_rank", "--bootstrap", 0)
+    assert {name: group["n_points"] for name, group in report["groups"].items()} == {
+        "8.0": poor,
+        "1.0": poor,
+    }
+
+
+def test_kept_rows_compete_with_each_other_only(fit_json, sweep):
+    poor = with_poor_ranks(sweep)
+    report = fit_json(
+        sweep, "--form", "isoflop", "--keep", "lora_rank=1:1", "--bootstrap", 0
+    )  # fmt: skip
+    assert report["n_points"] == poor
+
+
+def test_the_data_constrained_law_of_a_sweep_keeps_the_limited_runs(fit_json, sweep):
+    table = pd.read_csv(sweep / "runs.csv").assign(pairs=1000, unique_pairs=1000, max_pairs=np.nan)
+    few = table[table.method == "full"].assign(unique_pairs=100, max_pairs=100)
+    few["loss"] += 0.5
+    write(sweep / "runs.csv", pd.concat([table, few]))
+    asked = (sweep, "--keep", "params=1:", "--group", "method", "--bootstrap", 0, "--starts", 3)
+    held = fit_json(*asked, "--form", "data-constrained")["groups"]["full"]["n_points"]
+    assert held == 2 * len(few)
+    report = fit_json(*asked, "--form", "isoflop")
+    assert report["groups"]["full"]["n_points"] == len(few)
+    assert "fewer distinct pairs" in report["left_out"][0]["reason"]
+
+
 def test_groups_get_laws_of_their_own_and_are_compared(fit_json, sweep):
     report = fit_json(sweep, "--form", "isoflop", "--group", "method", "--bootstrap", 100)
     assert set(report["groups"]) == {"full", "lora"}

@@ -6,6 +6,7 @@ import argparse
 import json
 import math
 import re
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from toolkit.laws.tabular import Columns, Options, TableFit
+    from toolkit.recipe.comparable import Excluded
 
 HELP = "fit a scaling law to a sweep or to any table"
 COLUMNS = ("x", "y", "sigma", "params", "tokens", "flop", "loss", "unique-tokens")
@@ -20,7 +22,12 @@ FORMS = ("isoflop", "power", "saturating", "parametric", "data-constrained", "fi
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("table", metavar="TABLE", help="a CSV file, or a sweep's folder")
+    parser.add_argument(
+        "table",
+        metavar="TABLE",
+        help="a CSV file, of which every row counts, or a sweep's folder, of which the best "
+        "settings at each size and budget count, as in the recipe",
+    )
     parser.add_argument("--form", required=True, choices=FORMS, help="the law")
     for name in COLUMNS:
         parser.add_argument(f"--{name}", metavar="COL", help=_COLUMN_HELP[name])
@@ -91,17 +98,25 @@ _COLUMN_HELP = {
 
 
 def run(args: argparse.Namespace) -> int:
+    from toolkit.recipe.comparable import number
     from toolkit.runs import read_table
 
     columns, options = _columns(args), _options(args)
     table = read_table(args.table)
-    if args.group is None:
-        report = _alone(table, args, columns, options)
-        print(json.dumps(report, indent=1, allow_nan=False) if args.json else _text(report))
-        return 0
-    report = _grouped(table, args, columns, options)
+    left_out: tuple[Excluded, ...] = ()
+    if Path(args.table).is_dir():
+        table, left_out = _counting(table, args, options)
+    make = _alone if args.group is None else _grouped
+    report = make(table, args, columns, options)
+    if left_out:
+        report["left_out"] = [asdict(some) for some in left_out]
     if args.json:
         print(json.dumps(report, indent=1, allow_nan=False))
+        return 0
+    for some in left_out:
+        print(f"{number(some.count)} left out: {some.reason}")
+    if args.group is None:
+        print(_text(report))
         return 0
     for label, part in report["groups"].items():
         print(f"{args.group} {label}\n{_text(part)}\n")
@@ -111,6 +126,24 @@ def run(args: argparse.Namespace) -> int:
     for verdict in (*report["crossovers"], *report["better_at"], *([joint] if joint else [])):
         print(verdict["statement"])
     return 0
+
+
+def _counting(
+    table: pd.DataFrame, args: argparse.Namespace, options: Options
+) -> tuple[pd.DataFrame, tuple[Excluded, ...]]:
+    """Of a sweep's runs those that the recipe's laws stand on, and the others."""
+    import pandas as pd
+
+    from toolkit.recipe.comparable import LIMITED, Comparable
+    from toolkit.recipe.repeats import with_unique_tokens
+
+    found = Comparable.of(table, keep=options.keep, apart=args.group)
+    left_out = (*found.excluded, found.poorer) if found.poorer.count else found.excluded
+    if args.form != "data-constrained":
+        return found.best, left_out
+    # Repeats are what this form is about.
+    left_out = tuple(some for some in left_out if some.reason != LIMITED)
+    return with_unique_tokens(pd.concat([found.best, found.limited])), left_out
 
 
 def _alone(

@@ -18,9 +18,10 @@ from toolkit import suite
 from toolkit.errors import ToolkitError
 from toolkit.laws import Crossover, Estimate, as_json
 from toolkit.laws.estimate import interval
+from toolkit.recipe.comparable import BEST_SETTING, Excluded
 from toolkit.recipe.forecast import Forecast, forecast
 from toolkit.recipe.settings import Setting, choose_settings
-from toolkit.recipe.study import BEST_SETTING, Excluded, Study
+from toolkit.recipe.study import Study
 from toolkit.recipe.wording import count, scientific
 
 NEAR_OPTIMAL = 0.01

@@ -12,7 +12,8 @@ import numpy as np
 import pandas as pd
 
 from toolkit.errors import ToolkitError
-from toolkit.recipe.study import SETTINGS, Study
+from toolkit.recipe.comparable import SETTINGS
+from toolkit.recipe.study import Study
 
 CONVENTIONS = ("paper", "model", "hardware")
 # What makes two runs points of one curve; settings are the best ones at each budget.

@@ -12,7 +12,8 @@ import pandas as pd
 
 from toolkit.errors import ToolkitError
 from toolkit.laws import Options, TableFit, fit_table
-from toolkit.recipe.study import SETTINGS, Study
+from toolkit.recipe.comparable import SETTINGS
+from toolkit.recipe.study import Study
 
 _SAME = ("method", "decoder", "params", "budget_flop", *SETTINGS)
 
@@ -74,12 +75,20 @@ def repeat_law(study: Study, method: str, options: Options | None = None) -> Tab
     Raises:
         ToolkitError: The table does not tell tokens and pairs, or the runs are too few.
     """
-    runs = pd.concat([study.best, study.limited])
+    runs = with_unique_tokens(pd.concat([study.best, study.limited]))
+    return fit_table(runs[runs["method"] == method], "data-constrained", options=options)
+
+
+def with_unique_tokens(runs: pd.DataFrame) -> pd.DataFrame:
+    """Runs with `unique_tokens`: the distinct pairs' share of the tokens that were seen.
+
+    Raises:
+        ToolkitError: The table does not tell tokens and pairs.
+    """
     lacking = {"tokens", "pairs", "unique_pairs"} - set(runs.columns)
     if lacking:
         raise ToolkitError(
             f"the table has no column {sorted(lacking)[0]!r}, so repeats are unknown"
         )
-    runs = runs[runs["method"] == method]
     distinct = (runs["unique_pairs"] / runs["pairs"]).clip(upper=1.0) * runs["tokens"]
-    return fit_table(runs.assign(unique_tokens=distinct), "data-constrained", options=options)
+    return runs.assign(unique_tokens=distinct)

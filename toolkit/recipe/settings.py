@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from toolkit import methods, suite
-from toolkit.recipe.study import SETTINGS, Cell, Study
+from toolkit.recipe.comparable import SETTINGS
+from toolkit.recipe.study import Cell, Study
 from toolkit.recipe.wording import count, scientific
 from toolkit.runs import METHODS, RunConfig
 from toolkit.training import defaults

@@ -1,13 +1,4 @@
-"""A study: one run table made ready for decisions, and the laws of every method in it.
-
-Only what may be compared is compared: finished runs whose budgets are counted in one convention
-and whose losses are over the same held-out set. Where several settings of a method (LoRA ranks,
-freezing depths, learning rates, batches) were tried at one size and budget, the best setting
-counts for the law of the method, with all its seeds: the question is what the method can do, not
-what a poor rank does. The choice is made on the loss that is then fitted, so the more settings were
-tried, the more the law flatters the method by picking lucky runs; several seeds of every setting
-temper that.
-"""
+"""A study: the comparable runs of a table, and the laws of every method in them."""
 
 from __future__ import annotations
 
@@ -16,33 +7,14 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 
-import numpy as np
 import pandas as pd
 
-from toolkit.errors import ToolkitError, nearest
 from toolkit.laws import Crossover, IsoFlopFit, Rollout, crossovers, fit_isoflop, roll
-from toolkit.laws.table import check
+from toolkit.recipe.comparable import SETTINGS, Comparable, Excluded, number
 from toolkit.recipe.wording import count
 from toolkit.runs import METHODS
 
-CELL = ["method", "params", "budget_flop"]
-SETTINGS = ("lr", "batch_pairs", "lora_rank", "trained_blocks")
-COMPARABLE = ("data", "candidates", "temperature", "max_tokens")
 FEW_RUNS = 9  # Three sizes at three budgets: the least that a law with any check can stand on.
-
-BEST_SETTING = (
-    "where several settings of a method were tried at one size and budget, only the best of them "
-    "counts for the method's law, with all its seeds"
-)
-
-
-@dataclass(frozen=True)
-class Excluded:
-    """Runs that were left out for one reason: `runs` names them, as far as they are listed."""
-
-    reason: str
-    count: int
-    runs: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -67,14 +39,13 @@ class Study:
     """A run table and its laws.
 
     Attributes:
-        runs: Finished, comparable runs with all their settings.
-        best: Those that the laws stand on: the best setting of each method, size and budget.
+        runs, best: As of `toolkit.recipe.comparable.Comparable`; laws stand on `best`.
         fits: The IsoFLOP analysis of each method, in the order of `toolkit.runs.METHODS`.
         crossovers: Of every two methods' loss laws.
         convention: In which the budgets are counted; "unstated" if the table does not tell.
         excluded: What was left out, and why.
         warnings: Sentences about the table as a whole; those about one method are its fit's.
-        limited: Comparable runs on fewer distinct pairs than `runs` had (`toolkit.recipe.repeats`).
+        limited: As of `Comparable`.
     """
 
     runs: pd.DataFrame = field(repr=False)
@@ -106,16 +77,11 @@ class Study:
         Raises:
             ToolkitError: A column is missing or wrong, or no run is left.
         """
-        runs, excluded, warnings = _finished(table)
-        runs, convention = _one_convention(runs, convention, excluded, warnings)
-        for column in COMPARABLE:
-            if column in runs.columns:
-                common = runs[column].fillna("").mode().iloc[0]
-                runs = _only(runs, column, common, excluded, warnings)
-        runs, limited = _unlimited(runs, excluded)
-        best = _best_settings(runs)
+        found = Comparable.of(table, convention=convention)
+        runs, best, warnings = found.runs, found.best, found.warnings
         if len(best) < FEW_RUNS:
-            warnings.append(f"only {_runs(len(best))} to fit: read every number here as a guess")
+            few = f"only {number(len(best))} to fit: read every number here as a guess"
+            warnings = (*warnings, few)
         present = runs["method"].unique()
         methods = [m for m in METHODS if m in present]
         methods += sorted(m for m in present if m not in METHODS)
@@ -124,7 +90,7 @@ class Study:
             for method in methods
         }
         met = crossovers(fits)
-        return cls(runs, best, fits, met, convention, tuple(excluded), tuple(warnings), limited)
+        return cls(runs, best, fits, met, found.convention, found.excluded, warnings, found.limited)
 
     @property
     def methods(self) -> tuple[str, ...]:
@@ -240,120 +206,3 @@ def _cells(rows: pd.DataFrame, name: str) -> tuple[Cell, ...]:
         )
         for _, some in best.groupby(place)
     )
-
-
-def _finished(table: pd.DataFrame) -> tuple[pd.DataFrame, list[Excluded], list[str]]:
-    """The finished runs of a table, and those left out."""
-    roles = {"size": "params", "budget": "budget_flop", "loss": "loss"}
-    roles |= {name: name for name in ("tokens", "pairs") if name in table.columns}
-    if "method" not in table.columns and len(table):
-        names = [str(column) for column in table.columns]
-        raise ToolkitError(f"the table has no column 'method'{nearest('method', names)}")
-    table = table.reset_index(drop=True)  # Rows left out are numbered by the index.
-    checked = check(table, roles)
-    excluded = [
-        Excluded(d.reason, d.count, tuple(_label(table, row - 1) for row in d.rows))
-        for d in checked.dropped
-    ]
-    warnings = [f"{_runs(e.count)} left out: {e.reason} ({_some(e.runs)})" for e in excluded]
-    runs = table.iloc[checked.rows].copy()
-    unnamed = runs["method"].isna() | (runs["method"].astype(str).str.strip() == "")
-    if unnamed.any():
-        row = int(checked.rows[np.flatnonzero(unnamed)[0]]) + 1
-        raise ToolkitError(f"column 'method' must name a method; row {row} is empty")
-    for name, column in roles.items():
-        runs[column] = checked.columns[name]
-    for name in SETTINGS:
-        if name in runs.columns:
-            runs[name] = pd.to_numeric(runs[name], errors="coerce")
-    runs["method"] = runs["method"].astype(str)
-    return runs, excluded, warnings
-
-
-def _one_convention(
-    runs: pd.DataFrame, wanted: str | None, excluded: list[Excluded], warnings: list[str]
-) -> tuple[pd.DataFrame, str]:
-    """The runs whose budgets are counted in one convention: a FLOP is not a FLOP in another."""
-    if "flop_convention" not in runs.columns:
-        if wanted is not None:
-            raise ToolkitError(
-                "the table has no column 'flop_convention', so its runs cannot be chosen by it; "
-                "leave the convention out"
-            )
-        warnings.append("the table does not say how its budgets are counted (flop_convention)")
-        return runs, "unstated"
-    present = sorted(runs["flop_convention"].dropna().astype(str).unique())
-    if wanted is None:
-        common = runs["flop_convention"].dropna().astype(str).mode()
-        wanted = "unstated" if common.empty else str(common.iloc[0])
-    elif wanted not in present:
-        raise ToolkitError(
-            f"no run's budget is counted in the {wanted} convention; this table has "
-            f"{' and '.join(present) or 'none'}"
-        )
-    if wanted == "unstated":
-        return runs, wanted
-    return _only(runs, "flop_convention", wanted, excluded, warnings), wanted
-
-
-def _only(
-    runs: pd.DataFrame, column: str, value: object, excluded: list[Excluded], warnings: list[str]
-) -> pd.DataFrame:
-    """The rows with `value`; the others are listed, since they cannot be compared with them."""
-    same = (runs[column].fillna("") == value).to_numpy()
-    if not same.all():
-        names = tuple(_label(runs, int(row)) for row in np.flatnonzero(~same))
-        others = ", ".join(sorted(str(v) for v in runs.loc[~same, column].unique()))
-        reason = f"{column} is {others}, not {value} as in most, and cannot be compared"
-        if column == "flop_convention":
-            reason = f"budgets counted in the {others} convention, not in {value}"
-        excluded.append(Excluded(reason, len(names), names))
-        warnings.append(f"{_runs(len(names))} left out: {reason}")
-    return runs[same]
-
-
-def _unlimited(runs: pd.DataFrame, excluded: list[Excluded]) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """The runs with the most data, and those with less: they ask what repeating costs, not what
-    is best."""
-    if "max_pairs" not in runs.columns:
-        return runs, runs.iloc[:0]
-    limit = pd.to_numeric(runs["max_pairs"], errors="coerce").fillna(math.inf).to_numpy()
-    most = limit == limit.max()
-    if not most.all():
-        names = tuple(_label(runs, int(row)) for row in np.flatnonzero(~most))
-        reason = "limited to fewer distinct pairs than the others (max_pairs)"
-        excluded.append(Excluded(reason, len(names), names))
-    return runs[most], runs[~most]
-
-
-def _best_settings(runs: pd.DataFrame) -> pd.DataFrame:
-    """Of each method, size and budget the runs of the setting with the lowest mean loss.
-
-    A seed that was not run with the best setting has no say: it would tell of a poor one.
-    """
-    settings = [name for name in SETTINGS if name in runs.columns]
-    groups = runs.groupby([*CELL, *settings], dropna=False)["loss"]
-    cells = [runs[name] for name in CELL]
-    mean, group = groups.transform("mean"), groups.ngroup()
-    best = mean == mean.groupby(cells).transform("min")
-    one = group.where(best).groupby(cells).transform("min")  # Of two equally good settings.
-    return runs[group == one]
-
-
-def _label(table: pd.DataFrame, row: int) -> str:
-    """A run's name, or its row's number from 1, and why it ended early where that is known."""
-    name = str(table["run"].iloc[row]) if "run" in table.columns else f"row {row + 1}"
-    if "status" not in table.columns or str(table["status"].iloc[row]) == "finished":
-        return name
-    reason = table["reason"].iloc[row] if "reason" in table.columns else None
-    said = f": {reason}" if isinstance(reason, str) and reason else ""
-    return f"{name} ({table['status'].iloc[row]}{said})"
-
-
-def _runs(count: int) -> str:
-    return f"{count:,} run{'' if count == 1 else 's'}"
-
-
-def _some(names: tuple[str, ...], most: int = 3) -> str:
-    rest = f" and {len(names) - most} more" if len(names) > most else ""
-    return ", ".join(names[:most]) + rest

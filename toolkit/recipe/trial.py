@@ -15,9 +15,10 @@ import pandas as pd
 
 from toolkit.errors import ToolkitError
 from toolkit.laws import Estimate, as_json
+from toolkit.recipe.comparable import COMPARABLE, SETTINGS, Excluded
 from toolkit.recipe.forecast import forecast
 from toolkit.recipe.recommendation import Recipe, recommend_from
-from toolkit.recipe.study import COMPARABLE, SETTINGS, Excluded, Study
+from toolkit.recipe.study import Study
 from toolkit.recipe.wording import (
     SETTING_NAMES,
     bullet,
