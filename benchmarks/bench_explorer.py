@@ -33,8 +33,9 @@ from toolkit.explorer.recipe_view import budget_range
 from toolkit.explorer.view import HEIGHT, WIDTH
 from toolkit.recipe.recommendation import Recipe, recommend_from
 from toolkit.recipe.study import Study
-from toolkit.recipe.wording import count, method_name
+from toolkit.recipe.wording import method_name
 from toolkit.synthetic import run_table
+from toolkit.text import count
 
 MOVES, FEW_MOVES = 100, 20  # Ours; and the ordinary way, whose every picture takes as long.
 DRAG_MOVES, DRAG_PAUSE = 40, 0.01

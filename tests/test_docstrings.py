@@ -7,7 +7,7 @@ from collections import Counter
 import pytest
 
 from toolkit.pairs.docstrings import _mine_file, mine, pair_of
-from toolkit.pairs.sources import normalise
+from toolkit.pairs.pair import normalise
 
 
 def mined(source: str, tmp_path):

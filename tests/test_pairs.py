@@ -6,7 +6,8 @@ import pandas as pd
 import pytest
 
 from toolkit.errors import ToolkitError
-from toolkit.pairs.sources import Pair, normalise, read_pairs
+from toolkit.pairs.pair import Pair, normalise
+from toolkit.pairs.sources import read_pairs
 
 ROWS = [("how to add", "def add(a, b): return a + b"), ("naïve “quotes”", "line one\nline two")]
 

@@ -11,9 +11,10 @@ from toolkit.recipe.forecast import forecast
 from toolkit.recipe.recommendation import recommend, recommend_from
 from toolkit.recipe.settings import choose_settings
 from toolkit.recipe.study import Study
-from toolkit.recipe.wording import as_text, count, read_number, scientific
+from toolkit.recipe.wording import as_text
 from toolkit.suite import KNOWN
 from toolkit.synthetic import BUDGETS, TRUTH, run_table
+from toolkit.text import count, read_number, scientific
 from toolkit.training.defaults import batch_pairs
 
 WIDE = ("small-7k", "small-15k", "small-38k", "small-85k", "small-200k", "small-559k", "small-1.2m")

@@ -10,7 +10,8 @@ from transformers import AutoModelForCausalLM, GPT2Config, GPTNeoXConfig, LlamaC
 
 from toolkit import suite
 from toolkit.errors import ToolkitError
-from toolkit.pairs.sources import normalise, read_pairs
+from toolkit.pairs.pair import normalise
+from toolkit.pairs.sources import read_pairs
 
 # Total and non-embedding parameters as published (README of EleutherAI/pythia).
 PUBLISHED = {

@@ -8,7 +8,7 @@ import pytest
 
 from toolkit.errors import ToolkitError
 from toolkit.pairs import tokens
-from toolkit.pairs.sources import Pair
+from toolkit.pairs.pair import Pair
 from toolkit.pairs.tokens import Ragged, tokenise
 from toolkit.suite import SMALL, load_tokenizer
 

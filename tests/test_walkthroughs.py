@@ -16,9 +16,9 @@ from nbclient import NotebookClient
 from toolkit import suite, synthetic
 from toolkit.explorer import find_sweeps
 from toolkit.recipe.study import Study
-from toolkit.recipe.wording import scientific
 from toolkit.runs import read_table
 from toolkit.teaching import Wrong, check
+from toolkit.text import scientific
 
 NOTEBOOKS = Path(__file__).resolve().parent.parent / "notebooks"
 WALKTHROUGHS = sorted(NOTEBOOKS.glob("0*.ipynb"))

@@ -20,8 +20,9 @@ from toolkit.recipe.recommendation import Recipe, recommend_from
 from toolkit.recipe.recount import CONVENTIONS, recount
 from toolkit.recipe.study import Study
 from toolkit.recipe.trial import Trial, put_to_test
-from toolkit.recipe.wording import count, loss, method_name, scientific, signed, spread
+from toolkit.recipe.wording import loss, method_name, signed, spread
 from toolkit.runs import read_table, write_atomically
+from toolkit.text import count, scientific
 
 TEMPLATE = Path(__file__).resolve().parent.parent / "notebooks" / "report.ipynb"
 RECOUNT_RESAMPLES = 200  # Three studies more; their intervals need not be fine.

@@ -20,7 +20,7 @@ from selenium.webdriver.common.keys import Keys
 
 from toolkit.explorer.controls import STEP
 from toolkit.explorer.page import write_page
-from toolkit.recipe.wording import read_number
+from toolkit.text import read_number
 
 NOTEBOOK = Path(__file__).parents[2] / "notebooks" / "explore.ipynb"
 PATIENCE = 300  # Seconds, for machines that are busy with other things.

@@ -98,7 +98,7 @@ _COLUMN_HELP = {
 
 
 def run(args: argparse.Namespace) -> int:
-    from toolkit.recipe.comparable import number
+    from toolkit.recipe.comparable import n_runs
     from toolkit.runs import read_table
 
     columns, options = _columns(args), _options(args)
@@ -114,7 +114,7 @@ def run(args: argparse.Namespace) -> int:
         print(json.dumps(report, indent=1, allow_nan=False))
         return 0
     for some in left_out:
-        print(f"{number(some.count)} left out: {some.reason}")
+        print(f"{n_runs(some.count)} left out: {some.reason}")
     if args.group is None:
         print(_text(report))
         return 0

@@ -7,10 +7,9 @@ import json
 from typing import Any
 
 from toolkit import hardware
-from toolkit.recipe.wording import scientific
 from toolkit.sweep.folders import RunState
 from toolkit.sweep.plan import Cost, Plan, cost, makespan, rates, read_plan, validate
-from toolkit.text import duration, table
+from toolkit.text import duration, scientific, table
 
 HELP = "show what a sweep would run, with its FLOPs and hours, before anything starts"
 

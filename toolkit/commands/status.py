@@ -9,11 +9,10 @@ from typing import Any
 
 from toolkit import hardware
 from toolkit.errors import ToolkitError
-from toolkit.recipe.wording import scientific
 from toolkit.sweep import locks
 from toolkit.sweep.folders import STATES, RunState
 from toolkit.sweep.plan import Plan, cost, makespan, rates, read_plan
-from toolkit.text import duration
+from toolkit.text import duration, scientific
 
 HELP = "show the state of each run of a sweep, with reasons, time and cost spent and left"
 

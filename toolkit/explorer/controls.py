@@ -11,7 +11,7 @@ import traitlets
 
 from toolkit import hardware
 from toolkit.explorer.alerts import Alerts
-from toolkit.recipe.wording import count, read_number, scientific
+from toolkit.text import count, read_number, scientific
 
 LABEL = widgets.Layout(width="110px", flex="0 0 auto")
 SLIDER = widgets.Layout(width="300px", flex="1 1 180px", max_width="420px")

@@ -12,7 +12,7 @@ import pandas as pd
 from toolkit.errors import ToolkitError
 from toolkit.laws import Fit, IsoFlopFit, Prediction, fit, fit_isoflop, predict_above
 from toolkit.laws.optimiser import Array
-from toolkit.recipe.wording import scientific
+from toolkit.text import scientific
 
 FORMS = {
     "parametric: E + A N⁻ᵃ + B D⁻ᵇ": "parametric",

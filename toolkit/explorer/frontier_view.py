@@ -16,7 +16,8 @@ from toolkit.figures.style import INK
 from toolkit.laws import Estimate
 from toolkit.recipe.forecast import Forecast, forecast
 from toolkit.recipe.study import Study
-from toolkit.recipe.wording import count, crossing_in_words, loss, method_name, spread
+from toolkit.recipe.wording import crossing_in_words, loss, method_name, spread
+from toolkit.text import count
 
 QUANTITIES = {"optimal loss": "loss", "optimal size": "params", "optimal data": "tokens"}
 

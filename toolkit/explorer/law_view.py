@@ -18,7 +18,8 @@ from toolkit.explorer.view import Ask, View, figure, styled
 from toolkit.figures import budget_colours, budget_legend, log_axis
 from toolkit.figures.style import BAND, INK, LOSS
 from toolkit.recipe.study import Study
-from toolkit.recipe.wording import count, method_name, scientific
+from toolkit.recipe.wording import method_name
+from toolkit.text import count, scientific
 
 
 class LawView(View):

@@ -15,8 +15,8 @@ from toolkit.explorer.recipe_view import RecipeView, budget_range
 from toolkit.explorer.view import Ask
 from toolkit.explorer.words import LOOK, recipe_html, recipe_in_words, warnings_html
 from toolkit.recipe.study import Study
-from toolkit.recipe.wording import scientific
 from toolkit.runs import write_atomically
+from toolkit.text import scientific
 
 FRAMES = 101
 

@@ -19,7 +19,8 @@ from toolkit.figures import colour, log_axis, loss_by_budget, method_legend
 from toolkit.figures.style import INK, REACH, STAR
 from toolkit.recipe.recommendation import Recipe, recommend_from
 from toolkit.recipe.study import Study
-from toolkit.recipe.wording import count, method_name, signed
+from toolkit.recipe.wording import method_name, signed
+from toolkit.text import count
 
 LEAST_REGRET = 0.05  # The regret axis shows at least so many nats.
 

@@ -16,7 +16,8 @@ from toolkit.figures.style import INK, STAR
 from toolkit.laws import IsoFlopFit
 from toolkit.recipe.forecast import Forecast, forecast
 from toolkit.recipe.study import Study
-from toolkit.recipe.wording import count, method_name, spread
+from toolkit.recipe.wording import method_name, spread
+from toolkit.text import count
 
 SHOWN_FIRST = ("full", "lora")  # As on the poster; the others are one click away.
 

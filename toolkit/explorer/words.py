@@ -9,15 +9,14 @@ from html import escape
 from toolkit.recipe.recommendation import Recipe
 from toolkit.recipe.runnable import papermill_command, runnable, sweep_yaml
 from toolkit.recipe.wording import (
-    count,
     data_lines,
     method_name,
     method_notes,
     method_rows,
-    pretty,
     setting_parts,
     size_lines,
 )
+from toolkit.text import count, pretty
 
 LOOK = """<style>
 .tk-cards { display: grid; gap: 8px; line-height: 1.35;

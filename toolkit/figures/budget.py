@@ -28,7 +28,8 @@ from toolkit.figures.style import (
 from toolkit.laws import Crossover, Estimate, PowerLaw
 from toolkit.recipe.recommendation import Recipe
 from toolkit.recipe.study import Study
-from toolkit.recipe.wording import count, method_name, scientific
+from toolkit.recipe.wording import method_name
+from toolkit.text import count, scientific
 
 
 def loss_by_budget(

@@ -24,7 +24,8 @@ from toolkit.figures.style import (
 )
 from toolkit.laws import IsoFlopFit, Minimum
 from toolkit.recipe.study import Study
-from toolkit.recipe.wording import count, method_name
+from toolkit.recipe.wording import method_name
+from toolkit.text import count
 
 
 def loss_by_params_panels(study: Study, methods: Sequence[str] | None = None) -> Figure:

@@ -18,7 +18,7 @@ from toolkit.errors import ToolkitError
 from toolkit.laws import Fit, IsoFlopFit, PowerLaw, Profile, Rollout, profile
 from toolkit.laws.estimate import interval
 from toolkit.laws.optimiser import Array, Rows
-from toolkit.recipe.wording import count, scientific
+from toolkit.text import count, scientific
 
 if TYPE_CHECKING:
     from collections.abc import Callable

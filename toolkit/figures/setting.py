@@ -11,7 +11,8 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator, NullLocator
 
 from toolkit.figures.style import LOSS, RING, budget_colours, budget_legend, outer_labels, panels
 from toolkit.recipe.study import Cell, Study
-from toolkit.recipe.wording import SETTING_NAMES, count
+from toolkit.recipe.wording import SETTING_NAMES
+from toolkit.text import count
 
 
 def loss_by_setting_panels(study: Study, method: str, setting: str) -> Figure:

@@ -19,7 +19,8 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from toolkit.recipe.study import Study
-from toolkit.recipe.wording import method_name, scientific
+from toolkit.recipe.wording import method_name
+from toolkit.text import scientific
 
 # Of the palettes of Okabe and Ito (2008) and Tol (2021), four that stay farthest apart for people
 # who see no red or no green.

@@ -9,7 +9,8 @@ from matplotlib.lines import Line2D
 
 from toolkit.figures.style import INK, LOSS, MARKERS, OTHER_MARKER, RING, colour, scale
 from toolkit.recipe.trial import Trial, Tried
-from toolkit.recipe.wording import count, method_name, scientific
+from toolkit.recipe.wording import method_name
+from toolkit.text import count, scientific
 
 
 def foretold_and_measured(trial: Trial) -> Figure:

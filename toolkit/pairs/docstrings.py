@@ -19,7 +19,7 @@ from importlib.metadata import PackageNotFoundError, distribution, version
 from pathlib import Path
 
 from toolkit.errors import ToolkitError
-from toolkit.pairs.sources import Pair, normalise
+from toolkit.pairs.pair import Pair, normalise
 
 # The core dependencies with documentation to speak of, and what those install themselves.
 PACKAGES = (

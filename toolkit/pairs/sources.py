@@ -8,38 +8,14 @@ import json
 import os
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 from toolkit.errors import ToolkitError
+from toolkit.pairs.docstrings import fingerprint, mine
+from toolkit.pairs.pair import Pair
 
 # The column names in which pairs come: ours, sentence-transformers', and FlagEmbedding's.
 COLUMNS = (("query", "positive"), ("anchor", "positive"), ("query", "pos"))
-HELD_OUT_SHARE = 0.05
-
-
-@dataclass(frozen=True)
-class Pair:
-    """A query and a text that answers it."""
-
-    query: str
-    positive: str
-
-    @property
-    def key(self) -> int:
-        """A 64-bit key of the query, the same on every machine."""
-        digest = hashlib.blake2b(normalise(self.query).encode(), digest_size=8).digest()
-        return int.from_bytes(digest, "big")
-
-    @property
-    def held_out(self) -> bool:
-        """Whether the pair belongs to the held-out side: equal queries always fall together."""
-        return self.key < HELD_OUT_SHARE * 2**64
-
-
-def normalise(text: str) -> str:
-    """Text as it is compared: case and white space do not tell two texts apart."""
-    return " ".join(text.casefold().split())
 
 
 def cache_folder() -> Path:
@@ -87,8 +63,6 @@ def data_fingerprint(source: str) -> str:
         ToolkitError: The file does not exist.
     """
     if source == "docstrings":
-        from toolkit.pairs.docstrings import fingerprint
-
         return fingerprint()
     if source.startswith("hub:"):
         return hashlib.sha256(source.encode()).hexdigest()[:16]
@@ -101,7 +75,6 @@ def data_fingerprint(source: str) -> str:
 
 def _read_docstrings() -> Iterator[Pair]:
     """Mined once, then read from the cache."""
-    from toolkit.pairs.docstrings import mine
 
     path = cache_folder() / f"docstrings-{data_fingerprint('docstrings')}.jsonl"
     if not path.is_file():

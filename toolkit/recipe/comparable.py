@@ -117,7 +117,7 @@ def _finished(
         Excluded(d.reason, d.count, tuple(_label(table, row - 1) for row in d.rows))
         for d in checked.dropped
     ]
-    warnings = [f"{number(e.count)} left out: {e.reason} ({_some(e.runs)})" for e in excluded]
+    warnings = [f"{n_runs(e.count)} left out: {e.reason} ({_some(e.runs)})" for e in excluded]
     runs = table.iloc[checked.rows].copy()
     unnamed = runs["method"].isna() | (runs["method"].astype(str).str.strip() == "")
     if unnamed.any():
@@ -170,7 +170,7 @@ def _only(
         if column == "flop_convention":
             reason = f"budgets counted in the {others} convention, not in {value}"
         excluded.append(Excluded(reason, len(names), names))
-        warnings.append(f"{number(len(names))} left out: {reason}")
+        warnings.append(f"{n_runs(len(names))} left out: {reason}")
     return runs[same]
 
 
@@ -211,7 +211,7 @@ def _label(table: pd.DataFrame, row: int) -> str:
     return f"{name} ({table['status'].iloc[row]}{said})"
 
 
-def number(count: int) -> str:
+def n_runs(count: int) -> str:
     return f"{count:,} run{'' if count == 1 else 's'}"
 
 

@@ -22,7 +22,7 @@ from toolkit.recipe.comparable import BEST_SETTING, Excluded
 from toolkit.recipe.forecast import Forecast, forecast
 from toolkit.recipe.settings import Setting, choose_settings
 from toolkit.recipe.study import Study
-from toolkit.recipe.wording import count, scientific
+from toolkit.text import count, scientific
 
 NEAR_OPTIMAL = 0.01
 

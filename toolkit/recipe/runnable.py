@@ -9,8 +9,9 @@ from typing import Any
 import yaml
 
 from toolkit.recipe.recommendation import Recipe
-from toolkit.recipe.wording import method_name, scientific
+from toolkit.recipe.wording import method_name
 from toolkit.runs import CONVENTIONS, METHODS, RunConfig
+from toolkit.text import scientific
 
 
 def run_config(recipe: Recipe, *, data: str = "docstrings") -> RunConfig:

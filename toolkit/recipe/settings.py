@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from toolkit import methods, suite
 from toolkit.recipe.comparable import SETTINGS
 from toolkit.recipe.study import Cell, Study
-from toolkit.recipe.wording import count, scientific
 from toolkit.runs import METHODS, RunConfig
+from toolkit.text import count, scientific
 from toolkit.training import defaults
 
 NEAR_OPTIMAL = 0.01

@@ -10,9 +10,9 @@ from functools import cached_property
 import pandas as pd
 
 from toolkit.laws import Crossover, IsoFlopFit, Rollout, crossovers, fit_isoflop, roll
-from toolkit.recipe.comparable import SETTINGS, Comparable, Excluded, number
-from toolkit.recipe.wording import count
+from toolkit.recipe.comparable import SETTINGS, Comparable, Excluded, n_runs
 from toolkit.runs import METHODS
+from toolkit.text import count
 
 FEW_RUNS = 9  # Three sizes at three budgets: the least that a law with any check can stand on.
 
@@ -80,7 +80,7 @@ class Study:
         found = Comparable.of(table, convention=convention)
         runs, best, warnings = found.runs, found.best, found.warnings
         if len(best) < FEW_RUNS:
-            few = f"only {number(len(best))} to fit: read every number here as a guess"
+            few = f"only {n_runs(len(best))} to fit: read every number here as a guess"
             warnings = (*warnings, few)
         present = runs["method"].unique()
         methods = [m for m in METHODS if m in present]

@@ -22,14 +22,13 @@ from toolkit.recipe.study import Study
 from toolkit.recipe.wording import (
     SETTING_NAMES,
     bullet,
-    count,
     loss,
     method_name,
-    scientific,
     setting_value,
     signed,
     spread,
 )
+from toolkit.text import count, scientific
 
 SAME_BUDGET = 1e-3
 SAME_SETTING = 0.05  # A learning rate rounded to two digits is still the recipe's.

@@ -1,4 +1,4 @@
-"""Numbers as people write them, and a recipe as plain text."""
+"""Methods, settings and intervals in words, and a recipe as plain text."""
 
 from __future__ import annotations
 
@@ -8,16 +8,13 @@ import textwrap
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from toolkit.errors import ToolkitError
+from toolkit.text import count, pretty, scientific
 
 if TYPE_CHECKING:
     from toolkit.laws import Crossover, Estimate
     from toolkit.recipe.recommendation import MethodChoice, NamedSize, Recipe
     from toolkit.recipe.settings import Setting
 
-SUPERSCRIPT = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
-SCRIPT = str.maketrans("⁻⁰¹²³⁴⁵⁶⁷⁸⁹", "-0123456789")
-UNITS = {"T": 1e12, "B": 1e9, "M": 1e6, "k": 1e3}
 METHOD_NAMES = {
     "full": "full fine-tuning",
     "freeze": "block freezing",
@@ -43,57 +40,6 @@ def crossing_in_words(crossing: Crossover) -> str:
     methods = "|".join(re.escape(method) for method in (crossing.first, crossing.second))
     said = re.sub(rf"\b({methods})\b", lambda m: method_name(m[1]), crossing.statement)
     return pretty(said)
-
-
-def scientific(value: float, digits: int = 2) -> str:
-    """3e11 as 3×10¹¹, 1e12 as 10¹², 3.16e12 as 3.2×10¹²."""
-    if not math.isfinite(value) or value == 0:
-        return f"{value:g}"
-    mantissa, exponent = f"{value:.{digits - 1}e}".split("e")
-    power = "10" + str(int(exponent)).translate(SUPERSCRIPT)
-    mantissa = mantissa.rstrip("0").rstrip(".") if "." in mantissa else mantissa
-    return power if mantissa == "1" else f"{mantissa}×{power}"
-
-
-def count(value: float) -> str:
-    """A count to three digits: 950, 18.9k, 1.19M, 2.5B; from a quadrillion on in powers of ten."""
-    if math.isnan(value):
-        return "unknown"
-    if math.isinf(value):
-        return "∞"
-    if value >= 999.5e12:
-        return scientific(value)
-    rounded = float(f"{value:.3g}")
-    for unit, size in UNITS.items():
-        if rounded >= size:
-            return f"{rounded / size:.3g}{unit}"
-    return f"{rounded:.3g}"
-
-
-def read_number(text: str) -> float:
-    """The positive number that a person wrote: 3e12, 3×10¹², 10^12, 30k, 1.2M or 30,000.
-
-    Raises:
-        ToolkitError: It is none.
-    """
-    plain = text.replace(",", "").strip()
-    plain = re.sub(r"[⁻⁰¹²³⁴⁵⁶⁷⁸⁹]+", lambda m: "^" + m[0].translate(SCRIPT), plain)
-    power = re.fullmatch(r"(?:([\d.]+)\s*[×x*]\s*)?10\^(-?\d+)", plain)
-    if power:
-        plain = f"{power[1] or 1}e{power[2]}"
-    unit = UNITS.get(plain[-1:], 1.0)
-    try:
-        value = float(plain[:-1] if unit > 1 else plain) * unit
-    except ValueError:
-        value = math.nan
-    if not (value > 0 and math.isfinite(value)):
-        raise ToolkitError(f"{text!r} is not a positive number; write 3e12, 3×10¹², 30k or 1.2M")
-    return value
-
-
-def pretty(text: str) -> str:
-    """Powers of ten in a sentence written as people write them: 1.6e+12 as 1.6×10¹²."""
-    return re.sub(r"\d+(?:\.\d+)?e[+-]?\d+", lambda m: scientific(float(m[0]), 3), text)
 
 
 def spread(estimate: Estimate, show: Callable[[float], str]) -> str:
