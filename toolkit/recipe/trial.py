@@ -213,7 +213,7 @@ def _predict(study: Study, method: str, budget_flop: float, params: int) -> tupl
 
 def as_text(trial: Trial) -> str:
     """The test for a terminal: a line a configuration, then what came of the recipe."""
-    head = ("", "decoder", "settings", "foretold", "interval", "measured", "regret")
+    head = ("", "decoder", "settings", "foretold", "interval", "measured", "runs", "regret")
     rows = [head, *(_row(one) for one in trial.tried)]
     width = [max(len(row[i]) for row in rows) for i in range(len(head))]
     lines = [
@@ -242,6 +242,7 @@ def _row(one: Tried) -> tuple[str, ...]:
         loss(one.predicted.value) + ("*" if _stale(one) else "") if known else "–",
         spread(one.predicted, loss) if known else "",
         loss(one.measured),
+        str(one.seeds),
         signed(one.regret),
     )
 
@@ -269,8 +270,10 @@ def sentences(trial: Trial) -> list[str]:
             f"are off by {np.sqrt(np.mean(np.square(errors))):.1%} (root mean square), "
             f"from {min(errors):+.1%} to {max(errors):+.1%}"
         )
-    if all(one.seeds == 1 for one in trial.tried):
-        said.append("one run each: a seed's own noise is in every measured loss and regret")
+    once = sum(one.seeds == 1 for one in trial.tried)
+    if once:
+        which = "one run each" if once == len(trial.tried) else f"{once} of them ran once"
+        said.append(f"{which}: a seed's own noise is in their measured loss and regret")
     return said + [f"{each.count} left out: {each.reason}" for each in trial.excluded]
 
 
