@@ -215,6 +215,24 @@ def test_a_cap_on_the_size_is_kept_and_priced(study):
     assert capped.methods[0].loss.value == pytest.approx(truth.loss(20_000, 1e12), rel=0.05)
 
 
+def test_runs_at_the_budget_that_speak_against_the_recipe_are_named():
+    table = run_table(decoders=WIDE, noise=0.003)
+    budget = table.budget_flop.unique()[2]
+    calm = recommend(table, budget_flop=budget, resamples=0)
+    assert not any("speak against" in w for w in calm.warnings)
+
+    larger = KNOWN["small-200k"].params
+    lucky = (table.method == "bias") & (table.params == larger) & (table.budget_flop == budget)
+    table.loc[lucky, "loss"] = 0.9 * table[table.budget_flop == budget].loss.min()
+    warned = recommend(table, budget_flop=budget, resamples=0)
+    (said,) = [w for w in warned.warnings if "speak against" in w]
+    assert f"small-200k (bias) came to {table[lucky].loss.mean():.3f}" in said
+    assert f"{warned.size.nearest_tried.name} ({warned.method}) to" in said
+
+    smaller = recommend(table, budget_flop=budget, max_params=20_000, resamples=0)
+    assert not any("small-200k" in w for w in smaller.warnings)
+
+
 def test_a_cap_above_the_optimum_changes_nothing(study):
     free = recommend_from(study, budget_flop=1e12)
     assert recommend_from(study, budget_flop=1e12, max_params=1e9).size == free.size

@@ -357,6 +357,7 @@ def _warnings(best: Forecast, study: Study, size: Size, data: Data) -> list[str]
             f"the size lies outside those tried with {best.method} "
             f"({count(min(sizes))} to {count(max(sizes))})"
         )
+    said += _did_better(best, study, size)
     if not best.comparable:
         said.append("no law of the loss: they are those at the nearest budget tried")
     if size.capped:
@@ -374,3 +375,22 @@ def _warnings(best: Forecast, study: Study, size: Size, data: Data) -> list[str]
         said.append("the table has no tokens, so the amount of data is not known")
     said += [f"{best.method}: {warning}" for warning in fit.warnings]
     return said
+
+
+def _did_better(best: Forecast, study: Study, size: Size) -> list[str]:
+    """What runs at this very budget say against the decoder that the curve through them chose."""
+    there = np.isclose(study.best["budget_flop"], best.budget_flop, rtol=1e-3)
+    if size.capped:
+        there &= (study.best["params"] <= best.params.value).to_numpy()
+    place = ["method", "params"]
+    runs = study.best[there].groupby(place)["loss"].mean().reset_index().sort_values("loss")
+    mine = (runs["method"] == best.method) & (runs["params"] == size.nearest_tried.params)
+    if not mine.any() or runs["loss"].iloc[0] >= (1 - NEAR_OPTIMAL) * runs[mine]["loss"].iloc[0]:
+        return []
+    first, chosen = runs.iloc[0], runs[mine].iloc[0]
+    names = {params: name for name, params in study.decoders[first["method"]].items()}
+    name = names.get(first["params"], count(first["params"]))
+    return [
+        f"runs at this budget speak against it: {name} ({first['method']}) came to "
+        f"{first['loss']:.3f}, {size.nearest_tried.name} ({best.method}) to {chosen['loss']:.3f}"
+    ]
