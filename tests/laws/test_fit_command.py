@@ -147,9 +147,7 @@ def test_settings_that_are_compared_do_not_compete(fit_json, sweep):
 
 def test_kept_rows_compete_with_each_other_only(fit_json, sweep):
     poor = with_poor_ranks(sweep)
-    report = fit_json(
-        sweep, "--form", "isoflop", "--keep", "lora_rank=1:1", "--bootstrap", 0
-    )  # fmt: skip
+    report = fit_json(sweep, "--form", "isoflop", "--keep", "lora_rank=1:1", "--bootstrap", 0)
     assert report["n_points"] == poor
 
 

@@ -211,7 +211,13 @@ def _label(table: pd.DataFrame, row: int) -> str:
     return f"{name} ({table['status'].iloc[row]}{said})"
 
 
+def same_budget(budgets: pd.Series | float, budget_flop: float) -> np.ndarray:
+    """Which of some budgets are this one: it may have been rounded when it was written down."""
+    return np.isclose(budgets, budget_flop, rtol=1e-3, atol=0)
+
+
 def n_runs(count: int) -> str:
+    """A number of runs in words."""
     return f"{count:,} run{'' if count == 1 else 's'}"
 
 

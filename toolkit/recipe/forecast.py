@@ -10,8 +10,7 @@ import numpy as np
 from toolkit.laws import Estimate, IsoFlopFit, Minimum
 from toolkit.laws.estimate import interval
 from toolkit.laws.optimiser import Array
-
-SAME = 1e-3  # Budgets this close are the same budget.
+from toolkit.recipe.comparable import same_budget
 
 
 @dataclass(frozen=True)
@@ -99,7 +98,7 @@ def forecast(
     minima = fit.minima
     nearest = min(minima, key=lambda m: abs(math.log(m.budget_flop / budget_flop)))
     at = minima.index(nearest)
-    same = abs(math.log(nearest.budget_flop / budget_flop)) < SAME
+    same = bool(same_budget(nearest.budget_flop, budget_flop))
     inside = [m.budget_flop for m in minima if m.status == "interior"]
     between = bool(inside) and min(inside) <= budget_flop <= max(inside)
     bracketed = nearest.status == "interior"

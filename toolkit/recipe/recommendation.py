@@ -18,7 +18,7 @@ from toolkit import suite
 from toolkit.errors import ToolkitError
 from toolkit.laws import Crossover, Estimate, as_json
 from toolkit.laws.estimate import interval
-from toolkit.recipe.comparable import BEST_SETTING, Excluded
+from toolkit.recipe.comparable import BEST_SETTING, Excluded, same_budget
 from toolkit.recipe.forecast import Forecast, forecast
 from toolkit.recipe.settings import Setting, choose_settings
 from toolkit.recipe.study import Study
@@ -379,11 +379,12 @@ def _warnings(best: Forecast, study: Study, size: Size, data: Data) -> list[str]
 
 def _did_better(best: Forecast, study: Study, size: Size) -> list[str]:
     """What runs at this very budget say against the decoder that the curve through them chose."""
-    there = np.isclose(study.best["budget_flop"], best.budget_flop, rtol=1e-3)
+    there = study.best[same_budget(study.best["budget_flop"], best.budget_flop)]
     if size.capped:
-        there &= (study.best["params"] <= best.params.value).to_numpy()
-    place = ["method", "params"]
-    runs = study.best[there].groupby(place)["loss"].mean().reset_index().sort_values("loss")
+        there = there[there["params"] <= best.params.value]
+    if there.empty:  # As at most budgets that a slider passes.
+        return []
+    runs = there.groupby(["method", "params"])["loss"].mean().reset_index().sort_values("loss")
     mine = (runs["method"] == best.method) & (runs["params"] == size.nearest_tried.params)
     if not mine.any() or runs["loss"].iloc[0] >= (1 - NEAR_OPTIMAL) * runs[mine]["loss"].iloc[0]:
         return []

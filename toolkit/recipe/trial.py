@@ -15,7 +15,7 @@ import pandas as pd
 
 from toolkit.errors import ToolkitError
 from toolkit.laws import Estimate, as_json
-from toolkit.recipe.comparable import COMPARABLE, SETTINGS, Excluded
+from toolkit.recipe.comparable import COMPARABLE, SETTINGS, Comparable, Excluded, same_budget
 from toolkit.recipe.forecast import forecast
 from toolkit.recipe.recommendation import Recipe, recommend_from
 from toolkit.recipe.study import Study
@@ -30,7 +30,6 @@ from toolkit.recipe.wording import (
 )
 from toolkit.text import count, scientific
 
-SAME_BUDGET = 1e-3
 SAME_SETTING = 0.05  # A learning rate rounded to two digits is still the recipe's.
 
 
@@ -118,15 +117,15 @@ def put_to_test(study: Study, table: pd.DataFrame, budget_flop: float | None = N
             fitted by the study, or what the recipe says is not among them.
     """
     known = study.convention != "unstated" and "flop_convention" in table.columns
-    test = Study.of(table, convention=study.convention if known else None, resamples=0)
+    test = Comparable.of(table, convention=study.convention if known else None)
     budget = _budget(test, budget_flop)
-    if any(abs(seen / budget - 1) < SAME_BUDGET for seen in study.budgets):
+    if same_budget(study.best["budget_flop"], budget).any():
         raise ToolkitError(
             f"the laws were fitted at {scientific(budget, 3)} FLOP as well: no test of them"
         )
     _check_comparable(study, test)
     recipe = recommend_from(study, budget_flop=budget)
-    runs = test.runs[np.isclose(test.runs["budget_flop"], budget, rtol=SAME_BUDGET)]
+    runs = test.runs[same_budget(test.runs["budget_flop"], budget)]
     settings = [name for name in SETTINGS if name in runs.columns]
     groups = runs.groupby(["method", "params", *settings], dropna=False)
     means = [(some.iloc[0], len(some), float(some["loss"].mean())) for _, some in groups]
@@ -153,19 +152,19 @@ def put_to_test(study: Study, table: pd.DataFrame, budget_flop: float | None = N
     return Trial(recipe, tuple(tried), test.excluded)
 
 
-def _budget(test: Study, asked: float | None) -> float:
+def _budget(test: Comparable, asked: float | None) -> float:
     budgets = sorted(float(b) for b in test.runs["budget_flop"].unique())
     if asked is None and len(budgets) == 1:
         return budgets[0]
     names = ", ".join(scientific(b, 3) for b in budgets)
     if asked is None:
         raise ToolkitError(f"the test has several budgets ({names}): say which with --flop")
-    if not any(abs(b / asked - 1) < SAME_BUDGET for b in budgets):
+    if not same_budget(test.runs["budget_flop"], asked).any():
         raise ToolkitError(f"the test has no run at {scientific(asked, 3)} FLOP; it has {names}")
     return asked
 
 
-def _check_comparable(study: Study, test: Study) -> None:
+def _check_comparable(study: Study, test: Comparable) -> None:
     """The held-out loss must mean the same in both tables, and the data be as plentiful."""
     for column in (*COMPARABLE, "max_pairs"):
         both = [runs[column].unique() for runs in (study.runs, test.runs) if column in runs]
