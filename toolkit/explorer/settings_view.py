@@ -13,7 +13,7 @@ from toolkit.explorer.view import Ask, View, figure, styled
 from toolkit.figures import budget_colours, budget_legend, loss_by_setting, varied_cells
 from toolkit.figures.style import INK
 from toolkit.recipe.study import Cell, Study
-from toolkit.recipe.wording import SETTING_NAMES, method_name
+from toolkit.recipe.wording import SETTING_NAMES, method_name, setting_value
 from toolkit.text import count, scientific
 
 
@@ -73,11 +73,14 @@ class SettingsView(View):
         _, name = self.choice.value
         best = min(cell.losses)
         losses = zip(cell.values, cell.losses, strict=True)
-        costs = [f"{v:g} costs {loss - best:+.3f}" for v, loss in losses if loss > best]
+        costs = [
+            f"{setting_value(v)} costs {loss - best:+.3f}" for v, loss in losses if loss > best
+        ]
+        chosen = setting_value(cell.values[cell.losses.index(best)])
         where = cell.decoder or f"{count(cell.params)} parameters"
         return (
             f"With {where} at {scientific(cell.budget_flop)} FLOP, the budget tried nearest to "
-            f"yours, {SETTING_NAMES[name]} {cell.values[cell.losses.index(best)]:g} is best "
+            f"yours, {SETTING_NAMES[name]} {chosen} is best "
             f"(loss {best:.3f}); {', '.join(costs)}."
         )
 

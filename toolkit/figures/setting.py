@@ -7,7 +7,7 @@ from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, MaxNLocator, NullLocator
+from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
 
 from toolkit.figures.style import LOSS, RING, budget_colours, budget_legend, outer_labels, panels
 from toolkit.recipe.study import Cell, Study
@@ -55,8 +55,11 @@ def loss_by_setting(
     else:
         ax.set_xscale("log", base=2 if setting == "lora_rank" else 10)
         ax.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-        ax.set_xticks(sorted({value for cell in cells for value in cell.values}))
         ax.xaxis.set_minor_locator(NullLocator())
+        if setting == "lr":  # Of any value, and another at each width.
+            ax.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        else:
+            ax.set_xticks(sorted({value for cell in cells for value in cell.values}))
     title = cells[0].decoder.rsplit("/", 1)[-1] or count(cells[0].params)
     ax.set(xlabel=SETTING_NAMES[setting], ylabel=LOSS, title=title)
     return ax
