@@ -10,8 +10,10 @@ import pytest
 from tests.sweeps import record
 from toolkit.errors import ToolkitError
 from toolkit.runs import (
+    PARTS,
     RunConfig,
     RunRecord,
+    fields_that,
     read_record,
     read_table,
     run_table,
@@ -178,3 +180,14 @@ def test_a_write_that_fails_leaves_the_old_text_and_no_litter(tmp_path, monkeypa
     with pytest.raises(OSError, match="No space"):
         write_atomically(path, "new")
     assert path.read_text() == "old" and os.listdir(tmp_path) == ["record.json"]
+
+
+def test_every_field_of_a_configuration_declares_its_part():
+    undeclared = [f.name for f in fields(RunConfig) if f.metadata.get("part") not in PARTS]
+    assert not undeclared
+    listed = [name for part in PARTS for name in fields_that(part)]
+    assert sorted(listed) == sorted(f.name for f in fields(RunConfig))
+
+
+def test_a_field_added_later_leaves_the_names_of_older_runs_as_they_are():
+    assert RunConfig("small-3k", 1e9).run_id == "full-small-3k-1e+09-s0-fb023124"

@@ -14,7 +14,7 @@ import json
 import math
 import os
 import reprlib
-from dataclasses import asdict, dataclass, fields
+from dataclasses import MISSING, asdict, dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -29,11 +29,29 @@ CONVENTIONS = ("paper", "model", "hardware")
 POOLINGS = ("mean", "last")
 ENDED = ("finished", "diverged")
 FORMAT = 1
+PARTS = ("question", "setting", "must agree", "no matter", "seed")
+
+
+def part(name: str, default: Any = MISSING, *, late: bool = False) -> Any:
+    """A field of RunConfig with the part that it plays when runs are compared.
+
+    Args:
+        name: "question": what a recipe answers or is asked for. "setting": two runs that differ
+            in it are different attempts at the same question, of which the better counts. "must
+            agree": their losses cannot be compared. "no matter": it changes no loss. "seed": runs
+            that differ in it alone are averaged.
+        default: Of the field; none makes it one that must be given.
+        late: Whether the field is younger than records that are still read: at its default it is
+            left out of the run's name, which stays what it was.
+    """
+    return field(default=default, metadata={"part": name, "late": late})
 
 
 @dataclass(frozen=True)
 class RunConfig:
     """One run, fully described; validated when it is made.
+
+    Every field declares its part (`part`); the lists of what may be compared follow from it.
 
     Attributes:
         decoder: Name for `toolkit.suite.find`: small-38k, pythia-70m, a folder, a hub name.
@@ -60,27 +78,27 @@ class RunConfig:
         seed: Of initialisation (LoRA) and data order.
     """
 
-    decoder: str
-    budget_flop: float
-    method: str = "full"
-    data: str = "docstrings"
-    flop_convention: str = "model"
-    lr: float | None = None
-    batch_pairs: int | None = None
-    max_pairs: int | None = None
-    max_tokens: int = 75
-    temperature: float = 0.025
-    pooling: str = "mean"
-    trained_blocks: int | float | None = None
-    lora_rank: int | None = None
-    lora_alpha: float | None = None
-    lora_targets: tuple[str, ...] | None = None
-    weight_decay: float = 0.1
-    warmup: float = 0.1
-    candidates: int = 1024
-    checkpointing: bool = False
-    chunk_tokens: int | None = None
-    seed: int = 0
+    decoder: str = part("question")
+    budget_flop: float = part("question")
+    method: str = part("question", "full")
+    data: str = part("must agree", "docstrings")
+    flop_convention: str = part("must agree", "model")
+    lr: float | None = part("setting", None)
+    batch_pairs: int | None = part("setting", None)
+    max_pairs: int | None = part("question", None)
+    max_tokens: int = part("must agree", 75)
+    temperature: float = part("must agree", 0.025)
+    pooling: str = part("setting", "mean")
+    trained_blocks: int | float | None = part("setting", None)
+    lora_rank: int | None = part("setting", None)
+    lora_alpha: float | None = part("setting", None)
+    lora_targets: tuple[str, ...] | None = part("setting", None)
+    weight_decay: float = part("setting", 0.1)
+    warmup: float = part("setting", 0.1)
+    candidates: int = part("must agree", 1024)
+    checkpointing: bool = part("no matter", False)
+    chunk_tokens: int | None = part("no matter", None)
+    seed: int = part("seed", 0)
 
     def __post_init__(self) -> None:
         for name, hint in field_types(type(self)).items():  # type: ignore[arg-type]
@@ -147,9 +165,24 @@ class RunConfig:
     @property
     def run_id(self) -> str:
         """A readable, stable name for the run's folder: what it is, then a digest of it all."""
-        digest = hashlib.sha256(_canonical(self.to_dict()).encode()).hexdigest()[:8]
+        values = self.to_dict()
+        for each in fields(self):
+            if each.metadata["late"] and values[each.name] == each.default:
+                del values[each.name]
+        digest = hashlib.sha256(_canonical(values).encode()).hexdigest()[:8]
         decoder = "".join(c if c.isalnum() or c in ".-" else "-" for c in self.decoder)[-40:]
         return f"{self.method}-{decoder.strip('.-')}-{self.budget_flop:.3g}-s{self.seed}-{digest}"
+
+
+def fields_that(name: str) -> tuple[str, ...]:
+    """The fields of RunConfig that play a part (see `part`), in their order.
+
+    Raises:
+        ValueError: There is no such part.
+    """
+    if name not in PARTS:
+        raise ValueError(f"no part {name!r}")
+    return tuple(f.name for f in fields(RunConfig) if f.metadata["part"] == name)
 
 
 @dataclass(frozen=True)
