@@ -10,20 +10,13 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+from toolkit.cache import cache_folder
 from toolkit.errors import ToolkitError
 from toolkit.pairs.docstrings import fingerprint, mine
 from toolkit.pairs.pair import Pair
 
 # The column names in which pairs come: ours, sentence-transformers', and FlagEmbedding's.
 COLUMNS = (("query", "positive"), ("anchor", "positive"), ("query", "pos"))
-
-
-def cache_folder() -> Path:
-    """Where mined and tokenised pairs are kept: `$TOOLKIT_CACHE`, or `.cache` of the project."""
-    default = Path(__file__).resolve().parents[2] / ".cache"
-    folder = Path(os.environ.get("TOOLKIT_CACHE", default))
-    folder.mkdir(parents=True, exist_ok=True)
-    return folder
 
 
 def read_pairs(source: str) -> Iterator[Pair]:

@@ -15,9 +15,10 @@ from typing import TYPE_CHECKING, BinaryIO
 
 import numpy as np
 
+from toolkit.cache import cache_folder
 from toolkit.errors import ToolkitError
 from toolkit.pairs.pair import Pair
-from toolkit.pairs.sources import cache_folder, data_fingerprint, read_pairs
+from toolkit.pairs.sources import data_fingerprint, read_pairs
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
