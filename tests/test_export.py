@@ -4,11 +4,9 @@ import numpy as np
 import pytest
 import torch
 
-from toolkit import suite
-from toolkit.contrast.step import embed
 from toolkit.errors import ToolkitError
-from toolkit.pairs.tokens import Ragged
 from toolkit.runs import RunConfig
+from toolkit.training.embedding import embed_texts
 from toolkit.training.export import export
 from toolkit.training.run import train_encoder
 
@@ -22,10 +20,7 @@ def test_sentence_transformers_gives_the_same_embeddings(easy, tmp_path, method,
     sentence_transformers = pytest.importorskip("sentence_transformers")
     config = RunConfig.from_dict({**easy, "method": method, "pooling": pooling})
     _, model = train_encoder(config)
-    tokenizer = suite.load_tokenizer(suite.find(config.decoder))
-    ids = [tokenizer(text)["input_ids"][: config.max_tokens] for text in TEXTS]
-    ragged = Ragged(np.concatenate(ids).astype(np.int32), np.array([*map(len, ids)], np.int32))
-    ours = torch.nn.functional.normalize(embed(model, ragged, pooling=pooling)).numpy()
+    ours = embed_texts(model, config, TEXTS).numpy()
     folder = export(model, config, tmp_path / "encoder")
     theirs = sentence_transformers.SentenceTransformer(str(folder), device="cpu").encode(TEXTS)
     np.testing.assert_allclose(theirs, ours, atol=2e-6)

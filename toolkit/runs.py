@@ -18,6 +18,7 @@ from dataclasses import MISSING, asdict, dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from toolkit import suite
 from toolkit.errors import ToolkitError, nearest
 from toolkit.values import convert, field_types, is_one, one_of
 
@@ -65,6 +66,9 @@ class RunConfig:
         max_tokens: Texts are cut at so many tokens.
         temperature: Of the contrastive loss; similarities are divided by it.
         pooling: mean over real tokens, or last token.
+        special_tokens: Whether texts get the special tokens that the decoder's tokenizer adds of
+            itself (a beginning or an end of text), as in its pre-training; they count in tokens,
+            FLOP and `max_tokens`. Tokenizers that add none, as Pythia's, are not changed by it.
         trained_blocks: freeze only: the last so many blocks, or a fraction of them below 1;
             None for half of them.
         lora_rank, lora_alpha: lora only; None for a rank of a quarter of the width, from 16
@@ -89,6 +93,7 @@ class RunConfig:
     max_tokens: int = part("must agree", 75)
     temperature: float = part("must agree", 0.025)
     pooling: str = part("setting", "mean")
+    special_tokens: bool = part("setting", True, late=True)
     trained_blocks: int | float | None = part("setting", None)
     lora_rank: int | None = part("setting", None)
     lora_alpha: float | None = part("setting", None)
@@ -260,7 +265,7 @@ class RunRecord:
                 raise ToolkitError("does not match its checksum")
             result = body["result"]
             result["curve"] = tuple(tuple(point) for point in result["curve"])
-            record = cls(config=RunConfig.from_dict(body["config"]), **result)
+            record = cls(config=RunConfig.from_dict(_as_made(body["config"])), **result)
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             raise ToolkitError("is not a whole run record") from error
         if record.status not in ENDED:
@@ -274,6 +279,15 @@ class RunRecord:
 
 
 _NOT_COLUMNS = ("config", "curve")
+
+
+def _as_made(config: dict[str, Any]) -> dict[str, Any]:
+    """A record's configuration, with what it was made with where it is older than a field."""
+    if "special_tokens" in config:
+        return config
+    # No run had special tokens then; the tokenizers of the decoders known by name add none.
+    named = suite.is_known(config["decoder"])
+    return {**config, "special_tokens": named}
 
 
 def write_atomically(path: Path, text: str) -> None:

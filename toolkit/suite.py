@@ -210,6 +210,11 @@ def find(name: str) -> Decoder:
     raise ToolkitError(f"unknown decoder {name!r}{nearest(name, list(KNOWN))}")
 
 
+def is_known(name: str) -> bool:
+    """Whether it is the small suite's or Pythia's name, for which nothing has to be read."""
+    return name in KNOWN or name.removeprefix("EleutherAI/") in PYTHIA
+
+
 def _read_config(source: str) -> Any:
     from transformers import AutoConfig
 

@@ -6,10 +6,11 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
-from itertools import islice
+from functools import partial
+from itertools import chain, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
@@ -41,6 +42,12 @@ class Ragged:
 
     def __len__(self) -> int:
         return len(self.lengths)
+
+    @classmethod
+    def of(cls, texts: Sequence[Sequence[int]]) -> Ragged:
+        """These texts' ids, one after the other."""
+        lengths = np.array([len(ids) for ids in texts], np.int32)
+        return cls(np.fromiter(chain.from_iterable(texts), np.int32, lengths.sum()), lengths)
 
     @property
     def offsets(self) -> np.ndarray:
@@ -93,9 +100,13 @@ class TokenisedData:
 
 
 def tokenise(
-    source: str, tokenizer: PreTrainedTokenizerBase, *, max_tokens: int = 75
+    source: str,
+    tokenizer: PreTrainedTokenizerBase,
+    *,
+    max_tokens: int = 75,
+    special_tokens: bool = True,
 ) -> TokenisedData:
-    """The pairs of `source`, tokenised and cut at `max_tokens`; read from the cache if there.
+    """The pairs of `source` as `token_ids` gives them; read from the cache if there.
 
     Pairs stream from the source to the store, so their number is bounded by the disk alone.
 
@@ -107,21 +118,76 @@ def tokenise(
         raise ToolkitError("the decoder has no fast tokenizer (tokenizer.json); it needs one")
     model = json.loads(backend.to_str())
     model.update(truncation=None, padding=None)  # passing state of the last call, not identity
-    identity = f"1 {data_fingerprint(source)} {max_tokens} {json.dumps(model, sort_keys=True)}"
+    added = added_tokens(tokenizer, special_tokens)
+    cut = f"{max_tokens} with special" if added else max_tokens
+    identity = f"1 {data_fingerprint(source)} {cut} {json.dumps(model, sort_keys=True)}"
     folder = cache_folder() / f"tokens-{hashlib.sha256(identity.encode()).hexdigest()[:16]}"
     if not folder.is_dir():
-        _build(folder, read_pairs(source), tokenizer, max_tokens, source)
+        encode = partial(
+            token_ids, tokenizer=tokenizer, max_tokens=max_tokens, special_tokens=special_tokens
+        )
+        _build(folder, read_pairs(source), encode, source, added)
     return TokenisedData(*(_open(folder, side) for side in _SIDES))
+
+
+def added_tokens(tokenizer: PreTrainedTokenizerBase, special_tokens: bool = True) -> int:
+    """How many special tokens each text gets: those that the tokenizer adds of itself."""
+    return tokenizer.num_special_tokens_to_add() if special_tokens else 0
+
+
+def token_ids(
+    texts: Sequence[str],
+    tokenizer: PreTrainedTokenizerBase,
+    *,
+    max_tokens: int = 75,
+    special_tokens: bool = True,
+) -> list[list[int]]:
+    """Each text as the ids that training, evaluation and the exported encoder all see.
+
+    Args:
+        texts: One that holds nothing, as an empty one, gives the special tokens alone, if any.
+        tokenizer: The decoder's. max_tokens: Longer texts are cut here, special tokens included.
+        special_tokens: Add those that the tokenizer adds of itself.
+
+    Raises:
+        ToolkitError: `max_tokens` leaves no room for a token of the text.
+    """
+    added = added_tokens(tokenizer, special_tokens)
+    if max_tokens <= added:
+        raise ToolkitError(
+            f"max_tokens {max_tokens} leaves no room for a text beside the special tokens that "
+            f"the tokenizer adds ({added}); give a larger one, or special_tokens: false"
+        )
+    encoded = tokenizer(
+        list(texts),
+        add_special_tokens=special_tokens,
+        truncation=True,
+        max_length=max_tokens,
+        return_attention_mask=False,
+    )["input_ids"]
+    return [list(ids) for ids in encoded]
+
+
+def stand_in(tokenizer: PreTrainedTokenizerBase) -> tuple[int, str]:
+    """The token, id and text, for what is empty: the end of text, or the next best there is."""
+    named = (tokenizer.eos_token, tokenizer.bos_token, tokenizer.pad_token, tokenizer.unk_token)
+    vocabulary = tokenizer.get_vocab()
+    token = next((token for token in named if token in vocabulary), None)
+    token = token or max(vocabulary, key=lambda token: (len(token), token))
+    return vocabulary[token], token
 
 
 def _build(
     folder: Path,
     pairs: Iterator[Pair],
-    tokenizer: PreTrainedTokenizerBase,
-    max_tokens: int,
+    encode: Callable[[list[str]], list[list[int]]],
     source: str,
+    added: int,
 ) -> None:
-    """Write the store beside `folder`, then move it there in one step."""
+    """Write the store beside `folder`, then move it there in one step.
+
+    A pair with a text that holds nothing but the `added` special tokens is passed over.
+    """
     building = folder.with_name(f"{folder.name}.{os.getpid()}.tmp")
     shutil.rmtree(building, ignore_errors=True)
     building.mkdir(parents=True)
@@ -130,16 +196,9 @@ def _build(
         with ExitStack() as files:
             writers = {side: _Writer(building, side, files) for side in _SIDES}
             while chunk := list(islice(pairs, 4096)):
-                texts = [text for pair in chunk for text in (pair.query, pair.positive)]
-                ids = tokenizer(
-                    texts,
-                    add_special_tokens=False,
-                    truncation=True,
-                    max_length=max_tokens,
-                    return_attention_mask=False,
-                )["input_ids"]
-                for pair, *tokens in zip(chunk, ids[::2], ids[1::2], strict=True):
-                    if all(tokens):
+                texts = encode([text for pair in chunk for text in (pair.query, pair.positive)])
+                for pair, *tokens in zip(chunk, texts[::2], texts[1::2], strict=True):
+                    if all(len(ids) > added for ids in tokens):
                         side = "held_out" if pair.held_out else "train"
                         writers[side].write(pair.key, tokens)
                         counts[side] += 1

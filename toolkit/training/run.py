@@ -81,7 +81,12 @@ def prepare(config: RunConfig) -> Run:
     decoder = suite.find(config.decoder)
     method = methods.resolve(config, decoder.shape)
     batch_pairs = config.batch_pairs or defaults.batch_pairs(decoder, config.budget_flop)
-    data = tokenise(config.data, suite.load_tokenizer(decoder), max_tokens=config.max_tokens)
+    data = tokenise(
+        config.data,
+        suite.load_tokenizer(decoder),
+        max_tokens=config.max_tokens,
+        special_tokens=config.special_tokens,
+    )
     return Run(
         config=config,
         decoder=decoder,
