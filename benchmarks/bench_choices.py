@@ -17,8 +17,8 @@ from unittest import mock
 from bench_step import TEMPERATURE, Case, batch, build
 from entry import entry
 
+from toolkit.decoders import KNOWN
 from toolkit.methods import Method, apply
-from toolkit.suite import KNOWN
 
 STEPS = 5  # Of which the fastest counts: a step of a small decoder takes milliseconds.
 CASES = (Case("small-38k", 16), Case("pythia-14m", 128))

@@ -27,11 +27,11 @@ import numpy as np
 from entry import entry
 
 from toolkit.contrast.packing import plan_step
+from toolkit.decoders import KNOWN, Shape
 from toolkit.flops import step_flops
 from toolkit.methods import Method, resolve
 from toolkit.pairs.tokens import Ragged
 from toolkit.runs import METHODS, RunConfig
-from toolkit.suite import KNOWN, Shape
 
 TEMPERATURE = 1 / 40
 LONGEST = 75
@@ -268,7 +268,7 @@ def peer_worker(pipe: Connection, case: Case, setting: tuple[str, int]) -> None:
     from sentence_transformers.losses import CachedMultipleNegativesRankingLoss
     from transformers import AutoTokenizer
 
-    from toolkit.suite import SUITE_FOLDER
+    from toolkit.decoders import SUITE_FOLDER
 
     with tempfile.TemporaryDirectory() as folder:
         build(KNOWN[case.decoder].shape).save_pretrained(folder)

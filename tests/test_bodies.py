@@ -9,9 +9,9 @@ from tests.tiny import method, neox, texts, tuned
 from toolkit.contrast.bodies import Body, HubBody, NeoxBody, body_of
 from toolkit.contrast.packing import plan_step
 from toolkit.contrast.step import ContrastiveStep, lay_out_all
+from toolkit.decoders import config_shape
 from toolkit.errors import ToolkitError
 from toolkit.pairs.tokens import Ragged
-from toolkit.suite import config_shape
 
 CONFIGS = {
     "llama": {

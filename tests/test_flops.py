@@ -11,9 +11,9 @@ from tests.tiny import SHAPE, method, neox, texts, tuned
 from toolkit.cli import main
 from toolkit.contrast.packing import plan_step, spread
 from toolkit.contrast.step import ContrastiveStep
+from toolkit.decoders import PYTHIA, Shape, neox_shape
 from toolkit.flops import paper_flops_per_token, step_flops
 from toolkit.methods import Method, trainable_params
-from toolkit.suite import PYTHIA, Shape, neox_shape
 
 DEEP = neox_shape(vocabulary=97, hidden=24, layers=5, heads=3)
 METHODS = ("full", "freeze", "lora", "bias")

@@ -5,9 +5,9 @@ import torch
 
 from tests.tiny import SHAPE, method, neox, texts, tuned
 from toolkit.contrast.step import ContrastiveStep
+from toolkit.decoders import neox_shape
 from toolkit.errors import ToolkitError
 from toolkit.methods import Method, apply, default_rank, trainable_params
-from toolkit.suite import neox_shape
 
 METHODS = ("full", "freeze", "lora", "bias")
 

@@ -6,13 +6,13 @@ import pandas as pd
 import pytest
 
 from toolkit.cli import main
+from toolkit.decoders import KNOWN
 from toolkit.errors import ToolkitError
 from toolkit.recipe.forecast import forecast
 from toolkit.recipe.recommendation import recommend, recommend_from
 from toolkit.recipe.settings import choose_settings
 from toolkit.recipe.study import Study
 from toolkit.recipe.wording import as_text
-from toolkit.suite import KNOWN
 from toolkit.synthetic import BUDGETS, TRUTH, run_table
 from toolkit.text import count, read_number, scientific
 from toolkit.training.defaults import batch_pairs

@@ -6,11 +6,11 @@ from itertools import chain
 import numpy as np
 import pytest
 
+from toolkit.decoders import SMALL, load_tokenizer
 from toolkit.errors import ToolkitError
 from toolkit.pairs import tokens
 from toolkit.pairs.pair import Pair
 from toolkit.pairs.tokens import Ragged, tokenise
-from toolkit.suite import SMALL, load_tokenizer
 
 
 @pytest.fixture(scope="module")

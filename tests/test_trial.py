@@ -7,11 +7,11 @@ import pandas as pd
 import pytest
 
 from toolkit.cli import main
+from toolkit.decoders import KNOWN
 from toolkit.errors import ToolkitError
 from toolkit.figures import foretold_and_measured
 from toolkit.recipe.study import Study
 from toolkit.recipe.trial import as_text, put_to_test, sentences
-from toolkit.suite import KNOWN
 from toolkit.synthetic import BUDGETS, run_table
 from toolkit.training.defaults import learning_rate
 

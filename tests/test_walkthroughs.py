@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from nbclient import NotebookClient
 
-from toolkit import suite, synthetic
+from toolkit import decoders, synthetic
 from toolkit.explorer import find_sweeps
 from toolkit.recipe.study import Study
 from toolkit.runs import read_table
@@ -184,9 +184,9 @@ def test_the_recipe_goes_on_with_made_up_runs_and_says_so_where_there_are_none(
     tmp_path, monkeypatch, capsys
 ):
     (cell,) = [c for c in read(NOTEBOOKS / "06_the_recipe.ipynb").cells if "RUNS =" in c.source]
-    monkeypatch.setattr(suite, "SUITE_FOLDER", tmp_path / "suite")
+    monkeypatch.setattr(decoders, "SUITE_FOLDER", tmp_path / "suite")
     names = {
-        "suite": suite,
+        "decoders": decoders,
         "synthetic": synthetic,
         "find_sweeps": find_sweeps,
         "read_table": read_table,

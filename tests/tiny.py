@@ -4,10 +4,10 @@ import numpy as np
 import torch
 from transformers import AutoModel, GPTNeoXConfig, PreTrainedModel
 
+from toolkit.decoders import Shape, neox_shape
 from toolkit.methods import Method, apply, resolve
 from toolkit.pairs.tokens import Ragged
 from toolkit.runs import RunConfig
-from toolkit.suite import Shape, neox_shape
 
 VOCABULARY = 97
 SHAPE = neox_shape(vocabulary=VOCABULARY, hidden=16, layers=3, heads=2)

@@ -16,6 +16,7 @@ from functools import lru_cache
 import numpy as np
 
 from toolkit.contrast.packing import Execution
+from toolkit.decoders import Linear, Shape
 from toolkit.methods import (
     Method,
     adapted,
@@ -23,7 +24,6 @@ from toolkit.methods import (
     first_trained_block,
     trainable_params,
 )
-from toolkit.suite import Linear, Shape
 
 
 @dataclass(frozen=True)

@@ -9,9 +9,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from toolkit.decoders import Shape, find_blocks
 from toolkit.errors import ToolkitError, nearest
 from toolkit.runs import RunConfig
-from toolkit.suite import Shape, find_blocks
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -147,7 +147,7 @@ def apply(model: PreTrainedModel, method: Method, seed: int) -> PreTrainedModel:
     no input gradients are turned on for blocks that do not need them.
 
     Args:
-        model: From `toolkit.suite.load`.
+        model: From `toolkit.decoders.load`.
         method: From `resolve`, for this model's shape.
         seed: Of the adapters' initialisation.
 

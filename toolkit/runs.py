@@ -18,7 +18,7 @@ from dataclasses import MISSING, asdict, dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from toolkit import suite
+from toolkit import decoders
 from toolkit.errors import ToolkitError, nearest
 from toolkit.values import convert, field_types, is_one, one_of
 
@@ -55,7 +55,7 @@ class RunConfig:
     Every field declares its part (`part`); the lists of what may be compared follow from it.
 
     Attributes:
-        decoder: Name for `toolkit.suite.find`: small-38k, pythia-70m, a folder, a hub name.
+        decoder: Name for `toolkit.decoders.find`: small-38k, pythia-70m, a folder, a hub name.
         budget_flop: FLOP to spend, counted in `flop_convention`.
         method: full, freeze, lora or bias.
         data: `docstrings`, a JSONL, CSV or Parquet file, or `hub:owner/name`.
@@ -286,7 +286,7 @@ def _as_made(config: dict[str, Any]) -> dict[str, Any]:
     if "special_tokens" in config:
         return config
     # No run had special tokens then; the tokenizers of the decoders known by name add none.
-    named = suite.is_known(config["decoder"])
+    named = decoders.catalogued(config["decoder"]) is not None
     return {**config, "special_tokens": named}
 
 

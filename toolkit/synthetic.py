@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from toolkit.suite import KNOWN
+from toolkit.decoders import KNOWN
 
 TOKENS_PER_PAIR = 65
 BUDGETS = (1e11, 10**11.5, 1e12, 10**12.5, 1e13)
@@ -75,7 +75,7 @@ def run_table(
 
     Args:
         truth: Law by method.
-        decoders: Names known to `toolkit.suite`.
+        decoders: Names known to `toolkit.decoders`.
         budgets: In FLOP.
         ranks: Of LoRA. Ranks away from 64 do worse, high ones most of all at low budgets.
         shares: Of the blocks that freezing trains; each share but the best, one half, does worse.

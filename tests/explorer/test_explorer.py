@@ -5,11 +5,11 @@ import re
 import pytest
 import yaml
 
+from toolkit.decoders import KNOWN
 from toolkit.errors import ToolkitError
 from toolkit.explorer import app, explore, find_sweeps, widget_errors
 from toolkit.explorer.alerts import MARK, Alerts
 from toolkit.explorer.latest import Latest
-from toolkit.suite import KNOWN
 from toolkit.sweep.plan import expand
 from toolkit.synthetic import BUDGETS, TRUTH, run_table
 

@@ -8,7 +8,7 @@ from tokenizers import Tokenizer
 from tokenizers.processors import TemplateProcessing
 from transformers import AutoModel, GPT2Config, LlamaConfig, PreTrainedTokenizerFast
 
-from toolkit.suite import SUITE_FOLDER
+from toolkit.decoders import SUITE_FOLDER
 
 END = "<|endoftext|>"
 BEGIN, STOP = "<|begin|>", "<|stop|>"

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from tests.field.decoders import BEGIN, STOP, decoder
-from toolkit import suite
+from toolkit import decoders
 from toolkit.errors import ToolkitError
 from toolkit.pairs.tokens import token_ids, tokenise
 from toolkit.runs import RunConfig, RunRecord
@@ -64,12 +64,12 @@ def test_a_run_counts_the_special_tokens_that_its_tokenizer_adds(easy, tmp_path)
     batch = easy["batch_pairs"]
     assert with_them.schedule.tokens[0] - without.schedule.tokens[0] == 2 * 2 * batch
     assert (with_them.schedule.spent[0] > without.schedule.spent[0]).all()
-    begin = suite.load_tokenizer(suite.find(str(folder))).convert_tokens_to_ids(BEGIN)
+    begin = decoders.load_tokenizer(decoders.find(str(folder))).convert_tokens_to_ids(BEGIN)
     assert set(with_them.held_out.queries.ids[with_them.held_out.queries.offsets[:-1]]) == {begin}
 
 
 def test_tokens_with_and_without_special_ones_are_two_stores(easy, tmp_path):
-    tokenizer = suite.load_tokenizer(suite.find(str(decoder(tmp_path / "d", adds="bos"))))
+    tokenizer = decoders.load_tokenizer(decoders.find(str(decoder(tmp_path / "d", adds="bos"))))
     with_them, without = (
         tokenise(easy["data"], tokenizer, special_tokens=used).train for used in (True, False)
     )
@@ -78,21 +78,21 @@ def test_tokens_with_and_without_special_ones_are_two_stores(easy, tmp_path):
 
 
 def test_a_tokenizer_that_adds_none_keeps_its_store(easy, tmp_path, monkeypatch):
-    tokenizer = suite.load_tokenizer(suite.find("small-7k"))
+    tokenizer = decoders.load_tokenizer(decoders.find("small-7k"))
     tokenise(easy["data"], tokenizer, special_tokens=False)
     monkeypatch.setattr("toolkit.pairs.tokens.read_pairs", lambda source: pytest.fail("read again"))
     tokenise(easy["data"], tokenizer)
 
 
 def test_texts_are_cut_with_their_special_tokens_in_place(tmp_path):
-    tokenizer = suite.load_tokenizer(suite.find(str(decoder(tmp_path / "d", adds="both"))))
+    tokenizer = decoders.load_tokenizer(decoders.find(str(decoder(tmp_path / "d", adds="both"))))
     (ids,) = token_ids(["long " * 90], tokenizer, max_tokens=10)
     assert len(ids) == 10
     assert tokenizer.convert_ids_to_tokens([ids[0], ids[-1]]) == [BEGIN, STOP]
 
 
 def test_a_cut_without_room_for_text_is_refused(tmp_path):
-    tokenizer = suite.load_tokenizer(suite.find(str(decoder(tmp_path / "d", adds="both"))))
+    tokenizer = decoders.load_tokenizer(decoders.find(str(decoder(tmp_path / "d", adds="both"))))
     with pytest.raises(ToolkitError, match="max_tokens 2 leaves no room"):
         token_ids(["a text"], tokenizer, max_tokens=2)
 

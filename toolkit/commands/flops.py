@@ -9,7 +9,7 @@ HELP = "FLOPs of a training step for a decoder and a method, in three convention
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("decoder", help="small-38k, pythia-70m, a folder or a hub name")
+    parser.add_argument("decoder", help="small-38k, smollm2-135m@8, a folder or a hub name")
     parser.add_argument("--method", default="full", help=", ".join(METHODS))
     parser.add_argument("--rank", type=int, help="of LoRA (default 32)")
     parser.add_argument("--targets", nargs="+", metavar="MODULE", help="modules LoRA adapts")
@@ -33,6 +33,8 @@ def run(args: argparse.Namespace) -> int:
         f"{answer['decoder']}, {answer['method']}: {answer['params']:,} parameters without "
         f"embeddings, {answer['trainable']:,} of them trained"
     )
+    if answer["note"]:
+        print(answer["note"])
     print(f"{'FLOP':10} {'per step':>14} {'per pair':>14}")
     for convention in ("paper", "model", "hardware"):
         step, pair = answer["per_step"][convention], answer["per_pair"][convention]
@@ -52,16 +54,17 @@ def compute(args: argparse.Namespace) -> dict:
     import numpy as np
 
     from toolkit.contrast.packing import plan_step, spread
+    from toolkit.decoders import find
     from toolkit.errors import ToolkitError
     from toolkit.flops import step_flops
     from toolkit.methods import resolve, trainable_params
     from toolkit.runs import RunConfig
-    from toolkit.suite import find
 
     for name in ("query_tokens", "positive_tokens"):
         if not 1 <= getattr(args, name) < 1e9:
             raise ToolkitError(f"--{name.replace('_', '-')} must be at least 1")
-    shape = find(args.decoder).shape
+    decoder = find(args.decoder)
+    shape = decoder.shape
     config = RunConfig.from_dict(
         {
             "decoder": args.decoder,
@@ -85,6 +88,7 @@ def compute(args: argparse.Namespace) -> dict:
     per_step = asdict(step_flops(shape, method, queries, positives, execution))
     return {
         "decoder": args.decoder,
+        "note": decoder.note,
         "method": method.name,
         "trained_blocks": method.trained_blocks,
         "lora_rank": method.lora_rank,

@@ -62,6 +62,7 @@ def _facts(
     return {
         "sweep": str(plan.folder),
         "title": plan.title,
+        "notes": list(dict.fromkeys(price.note for price in costs if price.note)),
         "planned": len(states),
         "ended": len(states) - len(left),
         "flop_model": sum(price.flop for price in costs),
@@ -105,6 +106,8 @@ def _show(
         span = f"{min(steps):,}–{max(steps):,}"
         rows.append([method, decoder, str(len(members)), str(done), span, scientific(flop)])
     print(table(["method", "decoder", "runs", "done", "steps", "model FLOP"], rows))
+    for note in facts["notes"]:
+        print(f"\n{note}")
     print(
         f"\n{facts['planned']} runs, {facts['ended']} of them done; "
         f"left: {scientific(facts['flop_model_left'])} model FLOP"

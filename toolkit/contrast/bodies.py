@@ -22,8 +22,8 @@ from transformers import PreTrainedModel
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
 from toolkit.contrast.attention import Layout, Rotary, attend, lay_out
+from toolkit.decoders import find_blocks
 from toolkit.errors import ToolkitError
-from toolkit.suite import find_blocks
 
 PACKED = "packed_causal"
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import ipywidgets as widgets
 import pandas as pd
 
+from toolkit.decoders import SUITE_FOLDER
 from toolkit.errors import ToolkitError
 from toolkit.explorer.alerts import Alerts
 from toolkit.explorer.controls import BudgetControl, LogControl
@@ -20,7 +21,6 @@ from toolkit.explorer.sizes_view import SizesView
 from toolkit.explorer.view import Ask
 from toolkit.recipe.study import Study
 from toolkit.runs import read_table
-from toolkit.suite import SUITE_FOLDER
 from toolkit.synthetic import run_table
 
 RUNS = SUITE_FOLDER.parent

@@ -10,7 +10,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from toolkit import suite
+from toolkit import decoders
 from toolkit.explorer import words
 from toolkit.explorer.alerts import Alerts
 from toolkit.explorer.drawing import Drawing
@@ -169,7 +169,9 @@ def _decoder_ticks(ax: Axes, ends: tuple[float, float]) -> None:
     log_axis(ax.xaxis, count)
     ax.set_xlim(ends)
     width = math.log(ends[1] / ends[0])
-    inside = sorted((d.params, n) for n, d in suite.KNOWN.items() if ends[0] < d.params < ends[1])
+    inside = sorted(
+        (d.params, n) for n, d in decoders.KNOWN.items() if ends[0] < d.params < ends[1]
+    )
     ticks, names, last = [], [], 0.0
     for params, name in inside:
         ticks.append(params)

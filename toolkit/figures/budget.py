@@ -9,7 +9,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from toolkit import suite
+from toolkit import decoders
 from toolkit.figures.style import (
     BAND,
     FAINT,
@@ -158,12 +158,11 @@ def _decoder_lines(study: Study, ax: Axes) -> None:
     """The decoders tried, as thin lines with their names at the right edge."""
     low, high = ax.get_ylim()
     names = set(study.best["decoder"]) if "decoder" in study.best.columns else set()
-    for name in names & set(suite.KNOWN):
-        params = suite.KNOWN[name].params
-        if low < params < high:
+    for decoder in filter(None, map(decoders.catalogued, names)):
+        if low < (params := decoder.params) < high:
             ax.axhline(params, color="#cccccc", lw=0.6, zorder=0)
             ax.annotate(
-                name,
+                decoder.name,
                 (1, params),
                 xycoords=("axes fraction", "data"),
                 xytext=(3, 0),

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from toolkit import suite
+from toolkit import decoders
 from toolkit.errors import ToolkitError
 from toolkit.laws import Crossover, Estimate, as_json
 from toolkit.laws.estimate import interval
@@ -232,7 +232,7 @@ def recommend_from(
 
 def _size(best: Forecast, study: Study, max_params: float | None) -> Size:
     tried = study.decoders[best.method]
-    known = {name: decoder.params for name, decoder in suite.KNOWN.items()}
+    known = {name: decoder.params for name, decoder in decoders.KNOWN.items()}
     nearest = _nearest(best, known, max_params)
     nearest_tried = _nearest(best, tried, max_params) or _nearest(best, tried, None)
     assert nearest_tried is not None
@@ -240,14 +240,14 @@ def _size(best: Forecast, study: Study, max_params: float | None) -> Size:
     return Size(best.params, best.source, near, nearest, nearest_tried, best.capped)
 
 
-def _nearest(best: Forecast, decoders: dict[str, int], cap: float | None) -> NamedSize | None:
+def _nearest(best: Forecast, sizes: dict[str, int], cap: float | None) -> NamedSize | None:
     """The decoder with the nearest size by ratio, within the cap."""
-    allowed = [name for name in decoders if cap is None or decoders[name] <= cap]
+    allowed = [name for name in sizes if cap is None or sizes[name] <= cap]
     if not allowed:
         return None
-    name = min(allowed, key=lambda n: abs(math.log(decoders[n] / best.params.value)))
-    excess = best.excess(decoders[name]) - best.excess(best.params.value)
-    return NamedSize(name, decoders[name], excess)
+    name = min(allowed, key=lambda n: abs(math.log(sizes[n] / best.params.value)))
+    excess = best.excess(sizes[name]) - best.excess(best.params.value)
+    return NamedSize(name, sizes[name], excess)
 
 
 def _decoder(size: Size) -> str:

@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from toolkit import methods, suite
+from toolkit import decoders, methods
 from toolkit.recipe.comparable import SETTINGS
 from toolkit.recipe.study import Cell, Study
 from toolkit.runs import METHODS, RunConfig
@@ -102,7 +102,7 @@ def _carried(name: str, method: str, value: float, tried_with: str, decoder: str
     The same share of blocks, a rank that fits, and the same multiple of the default learning rate,
     which falls with the width.
     """
-    seen, meant = suite.KNOWN.get(tried_with), suite.KNOWN.get(decoder)
+    seen, meant = decoders.catalogued(tried_with), decoders.catalogued(decoder)
     if name == "lr" and seen is not None and meant is not None and method in METHODS:
         rates = [defaults.learning_rate(method, known) for known in (seen, meant)]
         return value * rates[1] / rates[0]
@@ -115,7 +115,7 @@ def _carried(name: str, method: str, value: float, tried_with: str, decoder: str
 
 def _default(name: str, method: str, budget_flop: float, decoder: str) -> Setting:
     """The toolkit's default for the decoder; NaN for a decoder or method it does not know."""
-    known = suite.KNOWN.get(decoder)
+    known = decoders.catalogued(decoder)
     if known is None or method not in METHODS:
         return Setting(name, math.nan, math.nan, math.nan, (), "the table does not tell")
     if name == "lr":

@@ -78,11 +78,13 @@ class Cost:
         params: Non-embedding parameters of the decoder.
         steps: Training steps.
         flop: In the model convention, whatever convention the budget is in.
+        note: What to know about the decoder's weights.
     """
 
     params: int
     steps: int
     flop: float
+    note: str = ""
 
     def seconds(self, seen: dict[int, float]) -> float:
         """On one single-thread CPU worker, from `rates` seen, or by a guess."""
@@ -207,10 +209,10 @@ def cost(config: RunConfig) -> Cost:
         ToolkitError: The decoder is unknown, the method does not fit it, or the budget is far
             under one step.
     """
-    from toolkit import methods, suite
+    from toolkit import decoders, methods
     from toolkit.training import defaults
 
-    decoder = suite.find(config.decoder)
+    decoder = decoders.find(config.decoder)
     method = methods.resolve(config, decoder.shape)
     batch = config.batch_pairs or defaults.batch_pairs(decoder, config.budget_flop)
     paper, model, hardware = _step_flops(
@@ -224,7 +226,8 @@ def cost(config: RunConfig) -> Cost:
             f"its budget of {config.budget_flop:.3g} FLOP is under one step of {batch:,} pairs, "
             f"about {step:.3g}; give a larger budget_flop or a smaller batch_pairs"
         )
-    return Cost(decoder.params, max(1, steps), config.budget_flop * model / step)
+    flop = config.budget_flop * model / step
+    return Cost(decoder.params, max(1, steps), flop, decoder.note)
 
 
 def rates(states: Iterable[RunState]) -> dict[int, float]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from toolkit.suite import SMALL, Decoder
+from toolkit.decoders import SMALL, Decoder
 
 # The small suite: peak rate × hidden width of full fine-tuning, and what other methods take of it.
 # From small grids at 1e11 FLOP on small-7k, small-15k and small-38k, 16 and 32 pairs a step.

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from toolkit import suite
+from toolkit import decoders
 from toolkit.contrast.step import embed
 from toolkit.pairs.tokens import Ragged, stand_in, token_ids
 
@@ -26,7 +26,7 @@ def embed_texts(model: PreTrainedModel, config: RunConfig, texts: Sequence[str])
     Args:
         model: From `toolkit.training.run.train_encoder`. config: The run's.
     """
-    empty, _ = stand_in(suite.load_tokenizer(suite.find(config.decoder)))
+    empty, _ = stand_in(decoders.load_tokenizer(decoders.find(config.decoder)))
     ids = Ragged.of([ids or [empty] for ids in run_ids(config, texts)])
     vectors = embed(model, ids, pooling=config.pooling)
     return torch.nn.functional.normalize(vectors.float(), dim=-1).cpu()
@@ -36,7 +36,7 @@ def run_ids(config: RunConfig, texts: Sequence[str]) -> list[list[int]]:
     """Texts as the ids that this run trains and evaluates on."""
     return token_ids(
         texts,
-        suite.load_tokenizer(suite.find(config.decoder)),
+        decoders.load_tokenizer(decoders.find(config.decoder)),
         max_tokens=config.max_tokens,
         special_tokens=config.special_tokens,
     )

@@ -8,7 +8,7 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from toolkit import suite
+from toolkit import decoders
 from toolkit.errors import ToolkitError
 from toolkit.pairs.tokens import stand_in, token_ids
 from toolkit.training.embedding import run_ids
@@ -95,7 +95,7 @@ def _tokenizer(config: RunConfig) -> PreTrainedTokenizerBase:
     from tokenizers import Tokenizer
     from transformers import PreTrainedTokenizerFast
 
-    original = suite.load_tokenizer(suite.find(config.decoder))
+    original = decoders.load_tokenizer(decoders.find(config.decoder))
     parts = json.loads(original.backend_tokenizer.to_str())
     parts.update(truncation=None, padding=None)
     if not config.special_tokens:

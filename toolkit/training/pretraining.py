@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from toolkit.decoders import SMALL_VOCABULARY, SUITE_FOLDER, Decoder, load_tokenizer
 from toolkit.pairs.pair import Pair
 from toolkit.pairs.sources import read_pairs
-from toolkit.suite import SMALL_VOCABULARY, SUITE_FOLDER, Decoder, load_tokenizer
 from toolkit.training.schedule import warmup_cosine
 
 if TYPE_CHECKING:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from toolkit import __version__, flops, methods, suite
+from toolkit import __version__, decoders, flops, methods
 from toolkit.contrast import distributed
 from toolkit.contrast.packing import plan_step
 from toolkit.contrast.step import ContrastiveStep
@@ -58,7 +58,7 @@ class Run:
     """A run made ready: everything is decided before the first step."""
 
     config: RunConfig
-    decoder: suite.Decoder
+    decoder: decoders.Decoder
     method: methods.Method
     lr: float
     schedule: Schedule
@@ -78,12 +78,12 @@ def prepare(config: RunConfig) -> Run:
     Raises:
         ToolkitError: Decoder, data, method or budget do not go together; says which and why.
     """
-    decoder = suite.find(config.decoder)
+    decoder = decoders.find(config.decoder)
     method = methods.resolve(config, decoder.shape)
     batch_pairs = config.batch_pairs or defaults.batch_pairs(decoder, config.budget_flop)
     data = tokenise(
         config.data,
-        suite.load_tokenizer(decoder),
+        decoders.load_tokenizer(decoder),
         max_tokens=config.max_tokens,
         special_tokens=config.special_tokens,
     )
@@ -108,7 +108,7 @@ def prepare(config: RunConfig) -> Run:
 
 def step_cost(
     config: RunConfig,
-    shape: suite.Shape,
+    shape: decoders.Shape,
     method: methods.Method,
     queries: np.ndarray,
     positives: np.ndarray,
@@ -125,7 +125,7 @@ def step_cost(
 def load_encoder(run: Run) -> PreTrainedModel:
     """The decoder's weights with the method applied: ready to be trained, on the run's device."""
     torch.manual_seed(run.config.seed)
-    model = suite.load(run.decoder)
+    model = decoders.load(run.decoder)
     methods.apply(model, run.method, run.config.seed)
     return model.to(device())  # type: ignore[arg-type]  # transformers mistypes it
 

@@ -1,0 +1,37 @@
+"""Decoders: which there are, what they cost, and where their weights come from."""
+
+from toolkit.decoders.architecture import config_shape, find_blocks
+from toolkit.decoders.catalogue import (
+    KNOWN,
+    PYTHIA,
+    SMALL,
+    SMALL_VOCABULARY,
+    SMOLLM2,
+    SUITE_FOLDER,
+    Decoder,
+    catalogued,
+    find,
+)
+from toolkit.decoders.loading import load, load_tokenizer, suite_records
+from toolkit.decoders.shapes import Linear, Shape, llama_shape, neox_shape
+
+__all__ = [
+    "KNOWN",
+    "PYTHIA",
+    "SMALL",
+    "SMALL_VOCABULARY",
+    "SMOLLM2",
+    "SUITE_FOLDER",
+    "Decoder",
+    "Linear",
+    "Shape",
+    "catalogued",
+    "config_shape",
+    "find",
+    "find_blocks",
+    "llama_shape",
+    "load",
+    "load_tokenizer",
+    "neox_shape",
+    "suite_records",
+]
