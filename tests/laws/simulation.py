@@ -19,6 +19,9 @@ from toolkit.laws.estimate import Estimate
 from toolkit.laws.forms import FORMS
 
 PARAMETRIC = {"E": 1.8, "A": 400.0, "alpha": 0.34, "B": 2000.0, "beta": 0.37}
+# About the reference study's: half of the runs near chance, the best at a third of it.
+BOUNDED = {"E": 1.2, "A": 40.0, "alpha": 0.45, "B": 3000.0, "beta": 0.5}
+CEILING = {"ceiling": float(np.log(1024))}
 Truths = Iterator[tuple[str, Estimate, float]]
 
 
@@ -39,15 +42,18 @@ def law(
     **options: object,
 ) -> Callable[[np.random.Generator, int], Truths]:
     """Fits one form to its own values with noise on the log; yields every parameter."""
-    values = np.array([theta[name] for name in FORMS[form].names])
+    told = CEILING if "ceiling" in FORMS[form].names else {}
+    values = np.array([{**theta, **told}[name] for name in FORMS[form].names])
     clean = FORMS[form].value(values, inputs)
 
     def compare(rng: np.random.Generator, seed: int) -> Truths:
         loss = clean * np.exp(noise(rng, len(clean)))
-        found: Fit = fit(form, inputs, loss, starts=20, resamples=400, seed=seed, **options)
+        found: Fit = fit(
+            form, inputs, loss, starts=20, resamples=400, pinned=told, seed=seed, **options
+        )
         for name, truth in theta.items():
             yield name, found.params[name], truth
-        if form == "parametric":
+        if form in ("parametric", "bounded"):
             a = theta["beta"] / (theta["alpha"] + theta["beta"])
             yield "exponent of N*", found.derived["exponent_params"], a
             budget = 6 * float(np.median(inputs[0] * inputs[1]))
@@ -147,6 +153,20 @@ def repeated() -> np.ndarray:
     return np.stack([n.ravel(), d.ravel(), u.ravel()])
 
 
+def small(sizes: int, tokens: int) -> np.ndarray:
+    """Sizes and tokens of a study of small decoders."""
+    n, d = np.meshgrid(np.geomspace(3e3, 3e6, sizes), np.geomspace(1e5, 1e8, tokens))
+    return np.stack([n.ravel(), d.ravel()])
+
+
+def small_repeated() -> np.ndarray:
+    """The same with up to 50 epochs of the unique tokens."""
+    n, d, u = np.meshgrid(
+        np.geomspace(3e3, 3e6, 5), np.geomspace(1e5, 1e8, 6), [2e6, 2e7], indexing="ij"
+    )
+    return np.stack([n.ravel(), d.ravel(), u.ravel()])
+
+
 BUDGETS = np.geomspace(1e15, 1e20, 10)
 SCENARIOS = (
     Scenario(
@@ -188,6 +208,21 @@ SCENARIOS = (
             repeated(),
             normal(0.005),
         ),
+    ),
+    Scenario(
+        "bounded, 25 points",
+        "2 %",
+        law("bounded", BOUNDED, small(5, 5), normal(0.02)),
+    ),
+    Scenario(
+        "bounded, 49 points",
+        "2 %",
+        law("bounded", BOUNDED, small(7, 7), normal(0.02)),
+    ),
+    Scenario(
+        "bounded-repeats, 60 points",
+        "1 %",
+        law("bounded-repeats", {**BOUNDED, "R_D": 15.0}, small_repeated(), normal(0.01)),
     ),
     Scenario(
         "finetune, 14 points",

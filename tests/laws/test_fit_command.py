@@ -349,6 +349,175 @@ def test_the_published_refinedweb_exponents_come_from_the_command_line(fit_json)
     assert found == pytest.approx([0.83530, 0.70647, 0.60204, 0.57149, 0.49690], abs=1e-4)
 
 
+BOUNDED = [1.2, 40.0, 0.45, 3000.0, 0.5, float(np.log(1024))]
+
+
+def study(**changes):
+    """Runs of a bounded law over 1,024 candidates; `changes` are columns, None to leave one out."""
+    n, d = (a.ravel() for a in np.meshgrid(np.geomspace(3e3, 3e6, 6), np.geomspace(1e5, 1e8, 6)))
+    loss = FORMS["bounded"].value(BOUNDED, [n, d])
+    loss *= np.exp(0.01 * np.random.default_rng(0).normal(size=36))
+    columns = {"params": n, "tokens": d, "loss": loss, "candidates": 1024} | changes
+    return pd.DataFrame({name: values for name, values in columns.items() if values is not None})
+
+
+def test_the_bounded_law_takes_chance_from_the_tables_candidates(fit_json, tmp_path):
+    report = fit_json(write(tmp_path / "t.csv", study()), "--form", "bounded", "--bootstrap", 300)
+    assert report["pinned"] == {"ceiling": pytest.approx(np.log(1024))}
+    for name, truth in zip(("E", "A", "alpha", "B", "beta"), BOUNDED, strict=False):
+        assert report["params"][name]["low"] < truth < report["params"][name]["high"]
+    assert report["columns"]["candidates"] == "candidates"
+    assert set(report["profile"]) == {"E", "A", "alpha", "B", "beta"}
+
+
+def test_candidates_may_be_a_column_of_another_name_or_a_number(fit_json, tmp_path):
+    whole = fit_json(write(tmp_path / "a.csv", study()), "--form", "bounded", "--bootstrap", 0)
+    other = write(tmp_path / "b.csv", study(candidates=None, pool=1024))
+    for given in ("pool", "1024"):
+        report = fit_json(other, "--form", "bounded", "--bootstrap", 0, "--candidates", given)
+        assert report["params"] == whole["params"]
+
+
+def test_losses_above_chance_are_left_out_and_named(fit_json, tmp_path):
+    table = study()
+    table.loc[[3, 5], "loss"] = [7.1, np.log(1024)]
+    report = fit_json(write(tmp_path / "t.csv", table), "--form", "bounded", "--bootstrap", 0)
+    (dropped,) = report["dropped"]
+    assert dropped["rows"] == [4, 6]
+    assert "not below chance, ln 1024 = 6.931" in dropped["reason"]
+    assert any("2 rows left out: loss is not below chance" in said for said in report["warnings"])
+
+
+def test_the_bounded_law_knows_what_repeats_are_worth_where_it_is_told(fit_json, tmp_path):
+    table = pd.concat([study(), study()], ignore_index=True)
+    table["unique_tokens"] = np.repeat([1e9, 3e6], 36)
+    theta = [*BOUNDED, 8.0]
+    table["loss"] = FORMS["bounded-repeats"].value(
+        theta, table[["params", "tokens", "unique_tokens"]].to_numpy().T
+    ) * np.exp(0.003 * np.random.default_rng(0).normal(size=72))
+    path = write(tmp_path / "t.csv", table)
+    report = fit_json(path, "--form", "bounded-repeats", "--bootstrap", 200)
+    assert report["params"]["R_D"]["low"] < 8 < report["params"]["R_D"]["high"]
+    plain = fit_json(path, "--form", "bounded", "--bootstrap", 0)
+    assert plain["objective"] > 2 * report["objective"]
+    assert any("18 of 72 runs see data again" in said for said in plain["warnings"])
+    fresh = write(tmp_path / "f.csv", study(unique_tokens=1e9))
+    report = fit_json(fresh, "--form", "bounded-repeats", "--bootstrap", 0)
+    assert any("R_D cannot be told" in said for said in report["warnings"])
+
+
+def test_methods_of_bounded_laws_are_compared_by_their_asymptote(fit_json, tmp_path):
+    both = pd.concat([study(method="full"), study(method="lora", loss=study().loss * 1.02)])
+    report = fit_json(
+        write(tmp_path / "t.csv", both), "--form", "bounded", "--group", "method", "--bootstrap", 0
+    )
+    assert report["joint"]["shared"] == ["E"]
+    assert report["joint"]["params"]["ceiling"] == pytest.approx(np.log(1024))
+
+
+@pytest.mark.parametrize(
+    ("changes", "args", "expected"),
+    [
+        ({"candidates": None}, (), "no column 'candidates', over how many candidates the loss"),
+        ({"candidates": [512, 1024] * 18}, (), "several values (512, 1024)"),
+        ({"candidates": 1}, (), "must hold two candidates or more, not 1"),
+        ({"candidates": "many"}, (), "must hold numbers"),
+        ({"candidates": None}, ("--candidates", "1"), "two candidates or more, not 1"),
+        ({"candidates": None}, ("--candidates", "nan"), "two candidates or more, not nan"),
+        ({"candidates": None}, ("--candidates", "pool"), "no column 'pool', over how many"),
+        ({"loss": np.linspace(6.88, 6.95, 36)}, (), "all 36 runs are at chance"),
+        ({"loss": np.linspace(7, 8, 36)}, (), "all 36 runs are at chance"),
+        ({"params": 1e5}, (), "different values of params"),
+        ({}, ("--pin", "A=40"), "pin alpha too"),
+        ({}, ("--objective", "asymmetric"), "unknown objective 'asymmetric'; did you mean"),
+        ({}, ("--at", "params=1e6"), "the point lacks tokens"),
+        ({}, ("--at", "params=1e6,tokans=1e9"), "did you mean tokens"),
+        ({}, ("--at", "params=1e6,tokens=0"), "positive numbers"),
+        ({}, ("--at", "params=1e6,params=1e7"), "names a column twice"),
+        ({}, ("--at", "params=1e6,"), "NAME=VALUE"),
+    ],
+)
+def test_a_mistake_about_a_bounded_law_is_one_sentence(changes, args, expected, sentence, tmp_path):
+    path = write(tmp_path / "t.csv", study(**changes))
+    assert expected in sentence(path, "--form", "bounded", "--bootstrap", 0, *args)
+
+
+@pytest.mark.parametrize("form", ["bounded", "E + A*params**-alpha + B*tokens**-beta"])
+def test_a_law_answers_at_any_point_of_its_columns(form, fit_json, tmp_path):
+    path = write(tmp_path / "t.csv", study())
+    report = fit_json(
+        path, "--form", form, "--bootstrap", 100, "--starts", 50,
+        "--at", "params=1e5,tokens=1e7", "--at", "params=7e9,tokens=4e12", "--at", "1e13",
+    )  # fmt: skip
+    inside, beyond, budget = report["at"]
+    assert inside["at"] == {"params": 1e5, "tokens": 1e7}
+    assert inside["loss"]["low"] < inside["loss"]["value"] < inside["loss"]["high"]
+    assert (inside["extrapolated"], beyond["extrapolated"]) == (False, True)
+    assert budget["params"]["value"] * budget["tokens"]["value"] == pytest.approx(1e13 / 6)
+
+
+def test_a_point_may_name_flop_where_tokens_are_taken_from_it(fit_json, tmp_path):
+    table = study(candidates=None)
+    table = table.assign(flop=6 * table.params * table.tokens).drop(columns="tokens")
+    report = fit_json(
+        write(tmp_path / "t.csv", table), "--form", "parametric", "--flop", "flop", "--bootstrap",
+        0, "--starts", 20, "--at", "params=1e5,flop=6e12", "--at", "params=1e5,tokens=1e7",
+    )  # fmt: skip
+    one, other = report["at"]
+    assert one["loss"] == pytest.approx(other["loss"])
+
+
+def test_a_form_of_ones_own_is_fitted_like_any_other(fit_json, tmp_path):
+    n, d = (a.ravel() for a in np.meshgrid(np.geomspace(1e7, 1e10, 5), np.geomspace(1e9, 1e12, 5)))
+    theta = [1.8, 400.0, 0.34, 2000.0, 0.37]
+    loss = FORMS["parametric"].value(theta, [n, d])
+    loss *= np.exp(1e-5 * np.random.default_rng(0).normal(size=25))
+    path = write(tmp_path / "t.csv", pd.DataFrame({"size": n, "data": d, "y": loss}))
+    report = fit_json(
+        path, "--form", "E + A*size**-alpha + B*data**-beta", "--y", "y", "--bootstrap", 20,
+        "--starts", 30, "--at", "size=1e9,data=1e11", "--figures", tmp_path / "figures",
+    )  # fmt: skip
+    assert [p["value"] for p in report["params"].values()] == pytest.approx(theta, rel=0.01)
+    assert (report["form"], report["status"]) == ("custom", "ok")
+    assert report["equation"] == "loss = E + A*size**-alpha + B*data**-beta"
+    assert set(report["middle"]["amplitudes"]) == {"A", "B"}
+    assert {path.stem for path in (tmp_path / "figures").glob("*.png")} >= {"fit", "residuals"}
+    named = fit_json(
+        path, "--form", "E + A*params**-alpha + B*tokens**-beta", "--y", "y", "--params", "size",
+        "--tokens", "data", "--bootstrap", 0, "--starts", 30, "--at", "1e20",
+    )  # fmt: skip
+    assert named["params"]["A"]["value"] == pytest.approx(400, rel=0.01)
+    assert named["at"][0]["params"]["value"] > 0
+
+
+@pytest.mark.parametrize(
+    ("form", "expected"),
+    [
+        ("boundd", "unknown form 'boundd'; did you mean bounded"),
+        ("E + A*", "cannot be read"),
+        ("E + A*N**-alpha", "names no column"),
+        ("E + A/0*params", "divides by zero"),
+        ("open('x')*params", "not allowed"),
+        ("E + A*decoder**-alpha", "must hold numbers"),
+        ("A*params + B*params + C*params + D*params" + "".join(
+            f" + X{i}*tokens" for i in range(40)), "44 free parameters and needs at least 45 runs"),
+    ],
+)  # fmt: skip
+def test_a_mistaken_form_is_one_sentence(form, expected, sentence, tmp_path):
+    path = write(tmp_path / "t.csv", study(decoder="small"))
+    assert expected in sentence(path, "--form", form, "--bootstrap", 0)
+
+
+def test_the_text_tells_what_the_terms_are_at_the_middle_of_the_table(tmp_path, capsys):
+    path = write(tmp_path / "t.csv", study())
+    assert main(["fit", str(path), "--form", "bounded", "--bootstrap", "50", "--at",
+                 "params=1e5,tokens=1e7"]) == 0  # fmt: skip
+    text = capsys.readouterr().out
+    assert "ceiling            6.93147, pinned" in text
+    assert "at the middle, params 9.49e+04, tokens 3.16e+06: loss " in text
+    assert "at params 1e+05, tokens 1e+07: loss " in text
+
+
 GOOD = {"budget_flop": [1e12, 1e13, 1e14] * 4, "params": [1e4, 1e5, 1e6, 1e7] * 3}
 
 
@@ -385,7 +554,7 @@ def test_a_mistake_is_one_sentence(changes, args, expected, sentence, tmp_path):
 def test_too_few_rows_say_how_many_are_needed(sentence, tmp_path):
     path = write(tmp_path / "t.csv", pd.DataFrame({"budget_flop": [1e12, 1e13], "loss": [4, 3]}))
     said = sentence(path, "--form", "saturating")
-    assert "needs at least 5 runs; there are 2" in said
+    assert "needs at least 4 runs, better 5; there are 2" in said
 
 
 def test_columns_are_called_by_their_own_names(sentence, points):

@@ -17,8 +17,7 @@ if TYPE_CHECKING:
     from toolkit.recipe.comparable import Excluded
 
 HELP = "fit a scaling law to a sweep or to any table"
-COLUMNS = ("x", "y", "sigma", "params", "tokens", "flop", "loss", "unique-tokens")
-FORMS = ("isoflop", "power", "saturating", "parametric", "data-constrained", "finetune")
+COLUMNS = ("x", "y", "sigma", "params", "tokens", "flop", "loss", "unique-tokens", "candidates")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -28,7 +27,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="a CSV file, of which every row counts, or a sweep's folder, of which the best "
         "settings at each size and budget count, as in the recipe",
     )
-    parser.add_argument("--form", required=True, choices=FORMS, help="the law")
+    parser.add_argument(
+        "--form",
+        required=True,
+        metavar="FORM",
+        help="the law: isoflop, power, saturating, parametric, data-constrained, finetune, "
+        "bounded, bounded-repeats, or an expression in the table's columns and named parameters, "
+        "'E + A*params**-alpha + B*tokens**-beta'",
+    )
     for name in COLUMNS:
         parser.add_argument(f"--{name}", metavar="COL", help=_COLUMN_HELP[name])
     parser.add_argument(
@@ -44,7 +50,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default="0",
         help="leave out the K rows with the highest loss",
     )
-    parser.add_argument("--objective", choices=("huber-log", "lsq", "lsq-log"))
+    parser.add_argument(
+        "--objective",
+        metavar="NAME",
+        help="lsq, lsq-log, huber-log, or asymmetric- before one of them: a law above a run then "
+        "costs ten times what it costs below one, as undertuned runs lie above what is possible",
+    )
     parser.add_argument("--group", metavar="COL", help="one law for each value of COL, compared")
     parser.add_argument(
         "--bootstrap", metavar="N", default="1000", help="resamples (default %(default)s)"
@@ -63,7 +74,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         metavar="NAME=VALUE",
-        help="hold a parameter, E=0 for example; may be given again",
+        help="hold a parameter, E=0 for example (an amplitude: with its exponent); may be given "
+        "again",
     )
     parser.add_argument("--tie", action="store_true", help="one exponent for params and tokens")
     parser.add_argument(
@@ -75,8 +87,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--at",
         action="append",
         default=[],
-        metavar="FLOP",
-        help="what the law says of a budget (or of another input); may be given again",
+        metavar="FLOP|COL=VALUE,...",
+        help="what the law says of a budget (or of a single input), or at a point of its columns, "
+        "params=7e9,tokens=4e12; may be given again",
     )
     parser.add_argument(
         "--figures", metavar="FOLDER", type=Path, help="write figures of the fit into FOLDER"
@@ -94,6 +107,7 @@ _COLUMN_HELP = {
     "flop": "training FLOP (default budget_flop)",
     "loss": "default loss",
     "unique-tokens": "distinct training tokens (default unique_tokens)",
+    "candidates": "how many candidates the loss was taken over (default candidates), or the number",
 }
 
 
@@ -134,12 +148,13 @@ def _counting(
     """Of a sweep's runs those that the recipe's laws stand on, and the others."""
     import pandas as pd
 
+    from toolkit.laws import FORMS
     from toolkit.recipe.comparable import LIMITED, Comparable
     from toolkit.recipe.repeats import with_unique_tokens
 
     found = Comparable.of(table, keep=options.keep, apart=args.group)
     left_out = (*found.excluded, found.poorer) if found.poorer.count else found.excluded
-    if args.form != "data-constrained":
+    if args.form not in FORMS or "unique_tokens" not in FORMS[args.form].roles:
         return found.best, left_out
     # Repeats are what this form is about.
     left_out = tuple(some for some in left_out if some.reason != LIMITED)
@@ -190,7 +205,7 @@ def _grouped(
         "group": args.group,
         "groups": reports,
         "failed": failures,
-        **compare(fits, _budgets(args)),
+        **compare(fits, [at for at in _points(args) if isinstance(at, float)]),
     }
 
 
@@ -208,7 +223,7 @@ def _described(
 
     report = describe(fitted)
     if args.at:
-        report["at"] = predictions(fitted.fit, _budgets(args))
+        report["at"] = predictions(fitted, _points(args))
     rolled = rollout(table, columns, options) if args.held_out else None
     if rolled:
         report["held_out"] = as_json(rolled)
@@ -244,13 +259,20 @@ def _options(args: argparse.Namespace) -> Options:
     )
 
 
-def _budgets(args: argparse.Namespace) -> list[float]:
+def _points(args: argparse.Namespace) -> list[float | dict[str, float]]:
+    """Budgets, and points by column."""
     from toolkit.errors import ToolkitError
 
-    budgets = [_number("--at", text) for text in args.at]
-    if not all(budget > 0 and math.isfinite(budget) for budget in budgets):
-        raise ToolkitError("--at takes a positive number")
-    return budgets
+    points: list[float | dict[str, float]] = []
+    for text in args.at:
+        named = [_assignment("--at", part) for part in text.split(",")] if "=" in text else []
+        values = [value for _, value in named] or [_number("--at", text)]
+        if not all(value > 0 and math.isfinite(value) for value in values):
+            raise ToolkitError(f"--at takes positive numbers, not {text!r}")
+        if len(dict(named)) < len(named):
+            raise ToolkitError(f"--at {text!r} names a column twice")
+        points.append(dict(named) or values[0])
+    return points
 
 
 def _whole(flag: str, text: str) -> int:
@@ -314,7 +336,16 @@ def _text(report: dict[str, Any]) -> str:
         "starts",
     ]
     for name, estimate in {**report["params"], **report["derived"]}.items():
-        lines.append(f"  {name:18} {_interval(estimate)}")
+        held = f"{estimate['value']:.6g}, pinned"
+        shown = held if name in report.get("pinned", {}) else _interval(estimate)
+        lines.append(f"  {name:18} {shown}")
+    middle = report.get("middle", {"amplitudes": {}})
+    if middle["amplitudes"]:
+        lines.append(
+            f"  at the middle, {_place(middle['at'])}: loss {_interval(middle['loss'])}; its terms"
+        )
+    for name, estimate in middle["amplitudes"].items():
+        lines.append(f"    {name:16} {_interval(estimate)}")
     for minimum in report.get("minima", ()):
         size = minimum[report["x"]]["value"]
         best = minimum[f"best_{report['x']}"]
@@ -328,7 +359,7 @@ def _text(report: dict[str, Any]) -> str:
         note = " (extrapolated)" if said["extrapolated"] else ""
         if "laws" not in report and "params" in said:
             note += ", with C = 6 N D"
-        lines.append(f"  at {said['at']:.3g}: {', '.join(parts)}{note}")
+        lines.append(f"  at {_place(said['at'])}: {', '.join(parts)}{note}")
     for rival in report["rivals"]:
         params = ", ".join(f"{n} {v:.4g}" for n, v in rival["params"].items())
         lines.append(f"  rival optimum: objective {rival['objective']:.6g} at {params}")
@@ -337,6 +368,13 @@ def _text(report: dict[str, Any]) -> str:
     lines += [f"  {path}" for path in report.get("figures", ())]
     lines += [f"  ! {warning}" for warning in report["warnings"]]
     return "\n".join(lines)
+
+
+def _place(at: float | dict[str, float]) -> str:
+    """A budget, or a point of the columns."""
+    if isinstance(at, float):
+        return f"{at:.3g}"
+    return ", ".join(f"{name} {value:.3g}" for name, value in at.items())
 
 
 def _interval(estimate: dict[str, float | None]) -> str:

@@ -25,7 +25,8 @@ class Resamples:
         scheme: "runs": whole runs drawn with replacement within each stratum. "residuals": inputs
             kept, residuals drawn with replacement from all, each divided by sqrt(1 - leverage)
             (Davison and Hinkley 1997, section 6.3). "sandwich": normal draws with the covariance
-            that drawing runs tends to, for tables too large to resample (White 1982).
+            that drawing runs tends to, for tables too large to resample (White 1982). "given":
+            made by the caller.
         count: How many.
         failed: How many gave no finite fit or did not come to rest; they count in no interval.
         strata: How many groups the runs were drawn within.
@@ -88,6 +89,20 @@ def bootstrap(
     return Resamples(scheme, count, int(np.isnan(drawn[:, 0]).sum()), found, drawn)
 
 
+def refit(
+    problem: Problem, phi: Array, low: Array, high: Array, log_y: Array, rivals: Array
+) -> Resamples:
+    """The same from resamples (R, n) that were made elsewhere; NaN where one has no point.
+
+    A resample with too few points to fix the law fails.
+    """
+    known = np.isfinite(log_y)
+    batch = replace(problem, log_y=np.where(known, log_y, 0.0), weight=problem.weight * known)
+    drawn = _solve(batch, np.vstack([phi[None], rivals]), low, high, len(log_y))
+    drawn[known.sum(axis=1) < (low < high).sum()] = np.nan
+    return Resamples("given", len(log_y), int(np.isnan(drawn[:, 0]).sum()), 1, drawn)
+
+
 def _solve(batch: Problem, starts: Array, low: Array, high: Array, size: int) -> Array:
     """(size, K) the best end of each resample over the starts; NaN where none came to rest."""
     best, value = np.full((size, len(low)), np.nan), np.full(size, np.inf)
@@ -117,14 +132,15 @@ def _redrawn(
     spread = 1 / np.sqrt(problem.weight)
     orthogonal = np.linalg.qr(slopes / spread[:, None])[0]
     leverage = np.minimum((orthogonal**2).sum(axis=1), 1.0)
-    residual = -problem.residuals(phi[None], rows)[0] / spread
+    residual = problem.residuals(phi[None], rows)[0] / spread
     known = leverage < 1 - 1e-9
     pool = residual[known] / np.sqrt(1 - leverage[known])
-    if problem.objective.kind == "huber-log":
+    if problem.objective.huber:
         # Such a law passes through as many runs as it has parameters: their residuals of nothing
         # are the fit's doing, not the noise's.
         pool = pool[np.argsort(np.abs(pool))[int(free.sum()) :]]
-    noise = rng.choice(pool - pool.mean(), (size, len(spread))) * spread
+    # A residual is predicted less seen; noise is what was seen less what was predicted.
+    noise = rng.choice(problem.objective.centre(pool) - pool, (size, len(spread))) * spread
     log_value = problem.form.evaluate(phi[None], problem.z, problem.centre)[0]
     if problem.objective.on_log:
         return log_value + noise

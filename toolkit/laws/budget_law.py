@@ -10,14 +10,11 @@ import numpy as np
 
 from toolkit.errors import ToolkitError
 from toolkit.laws.estimate import Estimate, interval
-from toolkit.laws.fitting import Fit
-from toolkit.laws.forms import FORMS
-from toolkit.laws.objective import Objective, Problem
-from toolkit.laws.optimiser import Array, minimise
+from toolkit.laws.fitting import Fit, fit
+from toolkit.laws.optimiser import Array
 
 POINTS_POWER, POINTS_SATURATING = 3, 5  # One and two points more than parameters.
-FLOORS = np.array([0.0, 0.3, 0.6, 0.8, 0.9, 0.95, 0.98])  # Starts of E, in units of the least y.
-FOLLOWED = 2
+STARTS = 20  # Of a saturating law through a handful of points: nearly all reach the best.
 
 
 @dataclass(frozen=True)
@@ -111,61 +108,69 @@ def fit_power_law(
         return PowerLaw(
             quantity, "too-few", reason, "power", nothing, nothing, nothing, *given, freedom, none
         )
-    status, reason, form = "ok", "", "power"
+    if saturates and len(budgets) >= POINTS_SATURATING:
+        found = fit("saturating", budgets, values, starts=STARTS, redrawn=draws)
+        return loss_law(found, quantity, sources, freedom)
+    status, reason = "ok", ""
     if len(budgets) < POINTS_POWER:
         status = "exact"
         reason = f"two budgets fix the law of {quantity} exactly: add a third to check it"
-    elif saturates and len(budgets) >= POINTS_SATURATING:
-        form = "saturating"
     elif saturates:
         reason = (
             f"a saturating law needs at least {POINTS_SATURATING} budgets and has {len(budgets)}: "
             "a power law without an asymptote stands in, and falls too fast beyond the data"
         )
-    solve = _saturating if form == "saturating" else _straight
-    best = solve(np.log(budgets), np.log(values)[None])[0]
+    best = _straight(np.log(budgets), np.log(values)[None])[0]
     with np.errstate(invalid="ignore", divide="ignore"):
-        redrawn = solve(np.log(budgets), np.log(draws))
+        redrawn = _straight(np.log(budgets), np.log(draws))
     ends = [interval(column, freedom) for column in redrawn.T]
-    asymptote = Estimate(float(best[0]), *(ends[0] if form == "saturating" else (0.0, 0.0)))
     with np.errstate(over="ignore"):
         value, low, high = np.exp([best[1], *ends[1]])
-    coefficient = Estimate(float(value), float(low), float(high))
-    exponent = Estimate(float(best[2]), *ends[2])
-    if form == "saturating" and best[0] == 0:
-        reason = f"the asymptote of {quantity} rests at zero: the points show no saturation"
     return PowerLaw(
         quantity,
         status,
         reason,
-        form,
-        asymptote,
-        coefficient,
-        exponent,
+        "power",
+        Estimate(0.0, 0.0, 0.0),
+        Estimate(float(value), float(low), float(high)),
+        Estimate(float(best[2]), *ends[2]),
         *given,
         freedom,
         redrawn,
     )
 
 
-def loss_law(fit: Fit) -> PowerLaw:
-    """A fitted saturating law of the budget, as what `crossover` compares."""
-    e, a, alpha = (fit.params[name] for name in ("E", "A", "alpha"))
+def loss_law(
+    fit: Fit, quantity: str = "loss", sources: Sequence[str] = (), freedom: int | None = None
+) -> PowerLaw:
+    """A fitted saturating law of the budget, as what `crossover` compares.
+
+    Args:
+        fit: Of the form saturating.
+        quantity, sources, freedom: As in `fit_power_law`; by default a loss, given, the fit's own.
+    """
+    e, a, alpha = fit.theta
+    freedom = fit.freedom if freedom is None else freedom
+    drawn = fit.draws * [1.0, 1.0, -1.0]
+    asymptote, coefficient, exponent = (
+        Estimate(float(value), *interval(column, freedom))
+        for value, column in zip((e, a, -alpha), drawn.T, strict=True)
+    )
     with np.errstate(divide="ignore", invalid="ignore"):
-        drawn = fit.draws * [1.0, 1.0, -1.0]
         drawn[:, 1] = np.log(drawn[:, 1])
+    flat = f"the asymptote of {quantity} rests at zero: the points show no saturation"
     return PowerLaw(
-        quantity="loss",
+        quantity=quantity,
         status="ok",
-        reason="",
+        reason="" if e > 0 else flat,
         form="saturating",
-        asymptote=e,
-        coefficient=a,
-        exponent=Estimate(-alpha.value, -alpha.high, -alpha.low),
+        asymptote=asymptote,
+        coefficient=coefficient,
+        exponent=exponent,
         budgets=tuple(map(float, fit.inputs[0])),
         values=tuple(map(float, fit.loss)),
-        sources=("given",) * fit.n_points,
-        freedom=fit.freedom,
+        sources=tuple(sources) or ("given",) * fit.n_points,
+        freedom=freedom,
         draws=drawn,
     )
 
@@ -184,44 +189,3 @@ def _straight(log_budget: Array, log_y: Array) -> Array:
     lines = np.stack([np.zeros_like(slope), level, slope], axis=1)
     lines[count < 2] = np.nan
     return lines
-
-
-def _saturating(log_budget: Array, log_y: Array) -> Array:
-    """(B, 3) asymptote, log coefficient and (negative) exponent through (B, m) points.
-
-    Each problem starts from lines through y - E for several E; the best end counts.
-    """
-    form = FORMS["saturating"]
-    count, starts = len(log_y), len(FLOORS)
-    if not count:
-        return np.empty((0, 3))
-    known = np.isfinite(log_y)
-    centre = np.array([log_budget.mean()])
-    z = log_budget - centre
-    unit = np.where(known, log_y, 0.0).sum(axis=1, keepdims=True) / np.maximum(
-        known.sum(axis=1, keepdims=True), 1
-    )
-    y = np.where(known, log_y - unit, 0.0)
-    least = np.where(known, np.exp(y), np.inf).min(axis=1)
-    floor = FLOORS * np.where(np.isfinite(least), least, 1.0)[:, None]  # (B, starts)
-    above = np.where(known[:, None], np.exp(y)[:, None] - floor[:, :, None], np.nan)
-    lines = _straight(z, np.log(above).reshape(count * starts, -1))
-    start = np.stack([floor.ravel(), lines[:, 1], -lines[:, 2]], axis=1)
-    start = np.clip(np.nan_to_num(start), form.low, form.high)
-    problem = Problem(form, z[None], centre, y, known * 1.0, _LSQ_LOG)
-    # Of the starts only the best two are followed: they are good already.
-    rows = np.repeat(np.arange(count), starts)
-    ranked = problem(start, rows)[0].reshape(count, starts).argsort(axis=1)[:, :FOLLOWED]
-    rows = np.repeat(np.arange(count), FOLLOWED)
-    start = start.reshape(count, starts, 3)[rows, ranked.ravel()]
-    minima = minimise(lambda phi, some: problem(phi, rows[some]), start, form.low, form.high)
-    value = minima.value.reshape(count, FOLLOWED)
-    phi = minima.x.reshape(count, FOLLOWED, 3)[np.arange(count), value.argmin(axis=1)]
-    phi[known.sum(axis=1) < POINTS_POWER] = np.nan
-    shift = unit[:, 0]
-    return np.stack(
-        [phi[:, 0] * np.exp(shift), phi[:, 1] + phi[:, 2] * centre[0] + shift, -phi[:, 2]], axis=1
-    )
-
-
-_LSQ_LOG = Objective("lsq-log")

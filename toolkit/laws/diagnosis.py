@@ -21,10 +21,19 @@ NEAR = 1e-3  # Share of a parameter's range within which an interval reaches its
 LOOSE = 0.05  # Distance in coordinates of equally good ends.
 
 
+def needed(free: int) -> int:
+    """How many runs a law of so many free parameters should have: nearly twice as many.
+
+    Three for a power law, five for a saturating one; fewer leave next to nothing to judge it by.
+    """
+    return max(free + 1, 2 * free - 1)
+
+
 def resting(law: Form, phi: Array, low: Array, high: Array, stuck: Iterable[str]) -> dict[str, str]:
     """Where parameters rest that are not a free optimum."""
     found = {}
-    for k, name in enumerate(law.names):
+    for k, p in enumerate(law.parameters):
+        name = p.name
         if low[k] == high[k]:
             continue
         margin = 1e-9 * (high[k] - low[k])
@@ -32,7 +41,7 @@ def resting(law: Form, phi: Array, low: Array, high: Array, stuck: Iterable[str]
             found[name] = "its lower bound"
         elif phi[k] >= high[k] - margin:
             found[name] = "its upper bound"
-        elif law.parameters[k].unit and law.parameters[k].log and phi[k] < VANISHED:
+        elif (p.unit or p.amplitude) and p.log and phi[k] < VANISHED:
             found[name] = "zero"
         elif name in stuck:
             found[name] = "its start"
@@ -68,8 +77,8 @@ def doubts(
             serious.append(f"{name} equals its start: the optimiser never moved it")
         elif where == "zero":
             serious.append(f"{name} vanished: its term plays no part in the law")
-        elif name == "E":
-            minor.append("E rests at zero: the runs show no asymptote")
+        elif where == "its lower bound" and law.parameters[law.names.index(name)].asymptote:
+            minor.append(f"{name} rests at zero: the runs show no asymptote")
         else:
             serious.append(f"{name} rests at {where}: the runs do not determine it")
     loose = [n for n, s in zip(law.names, found.spread, strict=True) if s > LOOSE]
@@ -91,7 +100,12 @@ def doubts(
             f"{found.stalled} of {found.tried} starts gave up on a slope: the objective is nearly "
             "flat somewhere"
         )
-    if runs < FEW * free:
+    if runs < needed(free):
+        minor.append(
+            f"{runs} runs for {free} parameters, which want {needed(free)}: next to nothing is "
+            "left to judge the law by, or its intervals"
+        )
+    elif runs < FEW * free:
         minor.append(f"{runs} runs for {free} parameters: too few to judge the law by")
     loose_ends = [n for n in _open_sides(law, drawn, runs - free) if n not in rests]
     if loose_ends:
@@ -113,6 +127,6 @@ def _open_sides(law: Form, drawn: Resamples, freedom: int) -> list[str]:
         low, high = interval(drawn.phi[:, k], freedom)
         margin = NEAR * (p.high - p.low)
         at_end = low <= p.low + margin or high >= p.high - margin
-        if p.name.rpartition(".")[2] != "E" and low < high and at_end:
+        if not p.asymptote and low < high and at_end:
             found.append(p.name)
     return found

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from toolkit.errors import ToolkitError, nearest
-from toolkit.laws.bootstrap import Resamples, bootstrap
-from toolkit.laws.diagnosis import condition, doubts, resting
+from toolkit.laws.bootstrap import Resamples, bootstrap, refit
+from toolkit.laws.diagnosis import condition, doubts, needed, resting
 from toolkit.laws.estimate import Estimate, interval
 from toolkit.laws.forms import Form, form, tied
 from toolkit.laws.objective import Objective, Problem
@@ -121,18 +121,37 @@ class Fit:
             )
         ]
 
+    def amplitudes(self, inputs: Mapping[str, float] | None = None) -> dict[str, Estimate]:
+        """Every amplitude where its inputs have these values: what its term is there.
+
+        A of A/N^alpha depends on the unit that N is counted in, and moves with alpha. A/N0^alpha at
+        a size N0 does neither: it compares with any paper's, and its interval is its own.
+
+        Args:
+            inputs: By role; by default the middle of the runs, their geometric mean.
+        """
+        at = {**self.middle, **(inputs or {})}
+        centre = np.log([at[role] for role in self.form.roles])
+        there, drawn = (
+            self.form.coordinates(theta, centre) for theta in (self.theta[None], self.draws)
+        )
+        return {
+            p.name: Estimate(
+                float(np.exp(there[0, k])), *interval(np.exp(drawn[:, k]), self.freedom)
+            )
+            for k, p in enumerate(self.form.parameters)
+            if p.amplitude
+        }
+
+    @property
+    def middle(self) -> dict[str, float]:
+        """The geometric mean of every input, by role."""
+        return dict(zip(self.form.roles, map(float, np.exp(self.problem.centre)), strict=True))
+
     def predict_draws(self, inputs: Any) -> Array:
         """(R, m) the law of every resample at inputs (V, m)."""
         with np.errstate(all="ignore"):
             return self.form.value(self.draws, np.atleast_2d(np.asarray(inputs, float)))
-
-
-def needed(free: int) -> int:
-    """The fewest runs for a law of so many free parameters: nearly twice as many.
-
-    Three for a power law, five for a saturating one; fewer leave next to nothing to judge it by.
-    """
-    return max(free + 1, 2 * free - 1)
 
 
 def fit(
@@ -149,10 +168,11 @@ def fit(
     resamples: int = 0,
     strata: Any = None,
     scheme: str | None = None,
+    redrawn: Any = None,
     seed: int = 0,
     names: Sequence[str] | None = None,
 ) -> Fit:
-    """Fit a registered law to runs.
+    """Fit a law to runs.
 
     Args:
         law: A registered form or its name.
@@ -162,18 +182,20 @@ def fit(
         objective: By default what the law's authors use.
         starts: How many, drawn at random from the form's ranges.
         start: Instead, one start by published parameters; those left out start at mid range.
-        pinned: Parameters held at a value: an asymptote or an exponent.
+        pinned: Parameters held at a value; an amplitude only with its exponent, without which
+            it means nothing. A bounded law wants its `ceiling`, ln of the candidates.
         tie: One exponent for both inputs.
         resamples: Of the bootstrap; 0 leaves intervals out.
         strata: (n,) labels, the budgets: resamples keep the number of runs of each.
         scheme: "runs" or "residuals" (`toolkit.laws.bootstrap.Resamples`); by default runs where
             there are ten or more for each parameter, else residuals.
+        redrawn: (R, n) losses of resamples made elsewhere, NaN where one has none, to use instead.
         seed: Of starts and resamples.
         names: What error messages call the inputs; by default as the form's roles.
 
     Raises:
-        ToolkitError: Too few runs (it says how many are needed), inputs that cannot tell the
-            parameters apart, or a bad option.
+        ToolkitError: No more runs than parameters (it says how many are needed), inputs that
+            cannot tell the parameters apart, or a bad option.
     """
     base = form(law) if isinstance(law, str) else law
     base = tied(base) if tie else base
@@ -184,11 +206,11 @@ def fit(
     if starts < 1:
         raise ToolkitError(f"a fit needs at least one start, not {starts}")
 
-    unit, centre = float(np.log(y).mean()), np.log(x).mean(axis=1)
+    unit, centre = 0.0 if base.absolute else float(np.log(y).mean()), np.log(x).mean(axis=1)
     heavy = float(weight.mean())
     z = np.log(x) - centre[:, None]
     problem = Problem(base, z, centre, np.log(y) - unit, weight / heavy, kind)
-    low, high = _box(base, dict(pinned or {}), unit)
+    low, high = _box(base, dict(pinned or {}), centre, unit)
     _check_design(base, x, low < high, names or base.roles)
 
     rng = np.random.default_rng(seed)
@@ -198,28 +220,23 @@ def fit(
         first = random_starts(base, problem, starts, rng)
     found = search(problem, first, low, high)
     phi, free = found.best.phi, low < high
-    drawn = bootstrap(
-        problem,
-        phi,
-        low,
-        high,
-        resamples,
-        strata=strata,
-        scheme=scheme,
-        rivals=np.array([r.phi for r in found.rivals[:1]]).reshape(-1, len(phi)),
-        rng=rng,
-    )
+    rivals = np.array([r.phi for r in found.rivals[:1]]).reshape(-1, len(phi))
+    if redrawn is not None:
+        drawn = refit(problem, phi, low, high, np.log(redrawn) - unit, rivals)
+    else:
+        drawn = bootstrap(
+            problem, phi, low, high, resamples, strata=strata, scheme=scheme, rivals=rivals, rng=rng
+        )  # fmt: skip
     draws = base.natural(drawn.phi, centre, unit)
     theta = base.natural(phi[None], centre, unit)
+    for name, value in (pinned or {}).items():  # To the last digit, as they were given.
+        k = base.names.index(name)
+        theta[:, k], draws[:, k] = value, np.where(np.isnan(draws[:, k]), np.nan, value)
     freedom = len(y) - int(free.sum())
     rests = resting(base, phi, low, high, found.stuck)
     scaled = condition(problem, phi, free)
     warnings, doubtful = doubts(found, base, rests, scaled, len(y), int(free.sum()), drawn)
     factor = heavy * (1.0 if kind.on_log else float(np.exp(2 * unit)))
-    rivals = [
-        (r.value * factor, base.natural(r.phi[None], centre, unit)[0], r.starts)
-        for r in found.rivals
-    ]
     return Fit(
         form=base,
         objective=found.best.value * factor,
@@ -234,13 +251,13 @@ def fit(
         tried=found.tried,
         reached_best=found.reached_best,
         rivals=tuple(
-            Rival(value, dict(zip(base.names, map(float, t), strict=True)), count)
-            for value, t, count in rivals
+            Rival(r.value * factor, _published(base, r.phi, centre, unit), r.starts)
+            for r in found.rivals
         ),
         condition=scaled,
         resting=rests,
         pinned=dict(pinned or {}),
-        resamples=drawn if resamples else None,
+        resamples=drawn if drawn.count else None,
         warnings=tuple(warnings),
         draws=draws,
         problem=problem,
@@ -264,20 +281,34 @@ def _estimates(
     }
 
 
-def _box(law: Form, pinned: Mapping[str, float], unit: float) -> tuple[Array, Array]:
+def _published(law: Form, phi: Array, centre: Array, unit: float) -> dict[str, float]:
+    return dict(zip(law.names, map(float, law.natural(phi[None], centre, unit)[0]), strict=True))
+
+
+def _box(law: Form, pinned: Mapping[str, float], centre: Array, unit: float) -> tuple[Array, Array]:
     """(K,) bounds, closed around the pinned parameters."""
     low, high = law.low, law.high
+    theta = np.ones(len(low))
     for name, value in pinned.items():
         if name not in law.names:
             raise ToolkitError(f"{law.name} has no parameter {name!r}{nearest(name, law.names)}")
-        k = law.names.index(name)
-        p = law.parameters[k]
-        if p.shift:
-            raise ToolkitError(f"{name} cannot be pinned: its meaning changes with its exponent")
-        there = np.log(value) if p.log else value * (np.exp(-unit) if p.unit else 1.0)
-        if not low[k] <= there <= high[k]:
-            raise ToolkitError(f"{name} cannot be pinned at {value:g}: that is out of its range")
-        low[k] = high[k] = there
+        theta[law.names.index(name)] = value
+    there = law.coordinates(theta[None], centre, unit)[0]
+    for k, p in enumerate(law.parameters):
+        if p.told and p.name not in pinned:
+            raise ToolkitError(f"{law.name} must be told its {p.name}: pin it at {p.told}")
+        if p.name not in pinned:
+            continue
+        for shift in p.shifts:
+            if shift.times and shift.times not in pinned:
+                raise ToolkitError(
+                    f"{p.name} means nothing without {shift.times}: pin {shift.times} too"
+                )
+        if not low[k] <= there[k] <= high[k]:
+            raise ToolkitError(
+                f"{p.name} cannot be pinned at {pinned[p.name]:g}: that is out of its range"
+            )
+        low[k] = high[k] = there[k]
     return low, high
 
 
@@ -295,12 +326,14 @@ def _check_numbers(law: Form, x: Array, y: Array, weight: Array) -> None:
 def _check_design(law: Form, x: Array, free: Any, names: Sequence[str]) -> None:
     """Refuse runs that cannot tell the parameters apart, whatever their losses."""
     count, runs = int(free.sum()), x.shape[1]
-    if runs < needed(count):
+    if not count:
+        raise ToolkitError(f"every parameter of {law.name} is pinned: nothing is left to fit")
+    if runs <= count:
         raise ToolkitError(
-            f"{law.name} has {count} free parameters and needs at least {needed(count)} runs; "
-            f"there are {runs}"
+            f"{law.name} has {count} free parameters and needs at least {count + 1} runs, better "
+            f"{needed(count)}; there {'is' if runs == 1 else 'are'} {runs}"
         )
-    least = min(count, 3) if len(x) > 1 else count
+    least = count if len(x) == 1 else 2 if law.absolute else min(count, 3)
     for role, name, values in zip(law.roles, names, x, strict=True):
         seen = len(np.unique(values))
         if seen < least and role not in ("unique_tokens", "method"):

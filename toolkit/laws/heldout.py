@@ -10,7 +10,9 @@ import numpy as np
 import pandas as pd
 
 from toolkit.errors import ToolkitError, nearest
+from toolkit.laws.diagnosis import needed
 from toolkit.laws.fitting import fit
+from toolkit.laws.forms import form
 from toolkit.laws.isoflop import fit_isoflop
 from toolkit.laws.optimiser import Array, Mask
 from toolkit.laws.table import check
@@ -195,10 +197,18 @@ def _predict(
     return tuple(predictions)
 
 
+def _enough(name: str, runs: int) -> None:
+    """A law that has next to no runs to spare is not judged by what it predicts."""
+    wanted = needed(len(form(name).parameters))
+    if runs < wanted:
+        raise ToolkitError(f"{name} needs at least {wanted} runs to be judged; there are {runs}")
+
+
 def _ask(optima: _Optima, below: Mask, name: str, starts: int) -> Array:
     """(m,) the form's optimal losses above the cut."""
     above = ~below
     if name in ("power", "saturating"):
+        _enough(name, int(below.sum()))
         law = fit(name, optima.budgets[below], optima.loss[below], starts=starts)
         return law.form.value(law.theta, optima.budgets[above])
     if name != "parametric":
@@ -207,6 +217,7 @@ def _ask(optima: _Optima, below: Mask, name: str, starts: int) -> Array:
     if "tokens" not in runs:
         raise ToolkitError("the table has no tokens")
     some = runs["budget"] <= optima.budgets[below].max() * (1 + 1e-9)
+    _enough(name, int(some.sum()))
     law = fit(
         name, np.stack([runs["params"][some], runs["tokens"][some]]), runs["loss"][some],
         starts=starts,

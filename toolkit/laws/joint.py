@@ -12,6 +12,7 @@ from scipy.special import fdtrc
 from toolkit.errors import ToolkitError, nearest
 from toolkit.laws.fitting import Fit, fit
 from toolkit.laws.forms import Evaluation, Form, Parameter, form
+from toolkit.laws.objective import Objective
 from toolkit.laws.optimiser import Array
 
 SUPPORTED = 0.05  # The p-value below which sharing is rejected.
@@ -43,6 +44,7 @@ def fit_joint(
     methods: Mapping[str, tuple[Any, Any]],
     *,
     shared: Sequence[str] = ("E",),
+    pinned: Mapping[str, float] | None = None,
     objective: str | None = None,
     starts: int = 200,
     resamples: int = 0,
@@ -57,34 +59,42 @@ def fit_joint(
         law: The form of every method's law.
         methods: By name, inputs (V, n) or (n,) and losses (n,).
         shared: Parameters with one value for all methods.
+        pinned: Parameters held at one value in every law.
         objective: lsq or lsq-log; lsq-log by default.
         starts, resamples, seed: As in `fit`; resamples keep the number of runs of each method.
 
     Raises:
-        ToolkitError: Fewer than two methods, too few runs of one, an unknown parameter, or an
-            objective that is no sum of squares.
+        ToolkitError: Fewer than two methods, too few runs of one, an unknown parameter, nothing
+            left to share, or an objective that is no sum of squares.
     """
     base = form(law) if isinstance(law, str) else law
-    objective = objective or "lsq-log"
+    objective, pinned = objective or "lsq-log", dict(pinned or {})
     if len(methods) < 2:
         raise ToolkitError("a joint law needs at least two methods")
-    if objective == "huber-log":
+    if not Objective(objective).squares:
         raise ToolkitError("a joint law is tested by sums of squares: use lsq or lsq-log")
     for name in shared:
         if name not in base.names:
             raise ToolkitError(f"{base.name} has no parameter {name!r}{nearest(name, base.names)}")
+        if name in pinned:
+            raise ToolkitError(f"{name} is pinned: nothing is left to share")
     separate = {
-        name: fit(base, x, y, objective=objective, starts=starts, resamples=resamples, seed=seed)
+        name: fit(
+            base, x, y, pinned=pinned, objective=objective, starts=starts, resamples=resamples,
+            seed=seed,
+        )
         for name, (x, y) in methods.items()
-    }
+    }  # fmt: skip
     parts = [np.atleast_2d(np.asarray(x, float)) for x, _ in methods.values()]
     losses = [np.asarray(y, float) for _, y in methods.values()]
     label = np.repeat(np.arange(len(parts)), [len(y) for y in losses])
     # The method travels as one more input, e^0, e^1, ...: laws see logarithms.
     x, y = np.vstack([np.hstack(parts), np.exp(label)]), np.concatenate(losses)
+    common = (*shared, *pinned)
     joint = fit(
-        _joint_form(base, tuple(methods), tuple(shared), float(label.mean())), x, y,
-        objective=objective, starts=starts, resamples=resamples, strata=label, seed=seed,
+        _joint_form(base, tuple(methods), common, float(label.mean())), x, y,
+        pinned=pinned, objective=objective, starts=starts, resamples=resamples, strata=label,
+        seed=seed,
     )  # fmt: skip
     alone = sum(f.objective for f in separate.values())
     freedom = sum(f.freedom for f in separate.values())
@@ -104,11 +114,9 @@ def _joint_form(base: Form, labels: tuple[str, ...], shared: tuple[str, ...], me
     own = [p for p in base.parameters if p.name not in shared]
     parameters: list[Parameter] = list(common)
     for label in labels:
+        mine = {p.name: f"{label}.{p.name}" for p in own}
         for p in own:
-            shift = p.shift
-            if shift and shift.times and shift.times not in shared:
-                shift = replace(shift, times=f"{label}.{shift.times}")
-            parameters.append(replace(p, name=f"{label}.{p.name}", shift=shift))
+            parameters.append(replace(p.following(mine), name=mine[p.name]))
     names = [p.name for p in parameters]
     columns = [
         [names.index(n if n in shared else f"{label}.{n}") for n in base.names] for label in labels

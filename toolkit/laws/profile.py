@@ -27,7 +27,7 @@ class Profile:
         name: The parameter.
         values: (m,) ascending, as published.
         objectives: (m,) with all other parameters fitted anew.
-        threshold: The objective at the interval's ends; NaN for huber-log, which is no likelihood.
+        threshold: The objective at the interval's ends; NaN where it is no likelihood.
         estimate: The parameter with the interval read off the profile; a side that the grid never
             closes is infinite, or the parameter's bound.
     """
@@ -59,11 +59,11 @@ def profile(fit: Fit, name: str, *, level: float = LEVEL) -> Profile:
     bare = replace(problem, z=problem.z + problem.centre[:, None], centre=zero)
     theta = law.natural(fit.phi[None], problem.centre)
     best = law.coordinates(theta, zero)[0]
-    low, high = _uncentred_box(fit)
+    low, high = _uncentred_box(fit, best)
     least = float(bare(best[None], np.zeros(1, np.intp))[0][0])
     scale = fit.objective / least if least > 0 else 1.0
     threshold = math.nan
-    if fit.kind.kind != "huber-log":
+    if fit.kind.squares:
         threshold = least * (1 + float(fdtri(1, fit.freedom, level)) / fit.freedom)
 
     width = 3 * _deviation(fit, bare, best, k)
@@ -92,13 +92,11 @@ def profile(fit: Fit, name: str, *, level: float = LEVEL) -> Profile:
     return Profile(name, values, found.value * scale, threshold * scale, estimate)
 
 
-def _uncentred_box(fit: Fit) -> tuple[Array, Array]:
-    """The box of the uncentred coordinates: amplitudes may lie anywhere."""
-    low, high = fit.low.copy(), fit.high.copy()
-    for k, p in enumerate(fit.form.parameters):
-        if p.shift and low[k] < high[k]:
-            low[k], high[k] = -700.0, 700.0
-    return low, high
+def _uncentred_box(fit: Fit, best: Array) -> tuple[Array, Array]:
+    """The box of the uncentred coordinates: amplitudes anywhere, the pinned where they are."""
+    shifted, free = [bool(p.shifts) for p in fit.form.parameters], fit.low < fit.high
+    low, high = np.where(shifted, -700.0, fit.low), np.where(shifted, 700.0, fit.high)
+    return np.where(free, low, best), np.where(free, high, best)
 
 
 def _published(fit: Fit, k: int, coordinate: Array) -> Array:

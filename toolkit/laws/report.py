@@ -9,19 +9,27 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from toolkit.errors import ToolkitError
+from toolkit.errors import ToolkitError, nearest
 from toolkit.laws.allocation import allocate
 from toolkit.laws.budget_law import PowerLaw, loss_law
 from toolkit.laws.comparison import Crossover, better_at, compare_laws
 from toolkit.laws.estimate import Estimate, as_json
 from toolkit.laws.fitting import Fit
+from toolkit.laws.forms import Form
 from toolkit.laws.heldout import Rollout, roll
 from toolkit.laws.isoflop import IsoFlopFit, Minimum
 from toolkit.laws.joint import JointFit, fit_joint
 from toolkit.laws.optimiser import Array
 from toolkit.laws.profile import profile
 from toolkit.laws.table import check
-from toolkit.laws.tabular import ISOFLOP, Columns, Options, TableFit, resolve
+from toolkit.laws.tabular import (
+    FLOP_PER_PARAM_TOKEN,
+    ISOFLOP,
+    Columns,
+    Options,
+    TableFit,
+    resolve,
+)
 
 PROFILED = 2000  # Runs up to which profiles are cheap and residuals are listed.
 ISOFLOP_EQUATION = (
@@ -35,7 +43,9 @@ def describe(fitted: TableFit) -> dict[str, Any]:
     Keys: form, equation, objective (its value), objective_kind, status, n_points, dropped, params
     and derived {name: {value, low, high}}, starts {tried, reached_best}, rivals [{objective,
     params, starts}], warnings; condition, resting, pinned, profile (a second opinion on the
-    intervals), residuals (what plots of them need: predicted and seen, run by run; null above
+    intervals), middle (the geometric mean of the inputs, the loss there, and every amplitude as
+    what its term is there: comparable whatever unit a paper counts in), residuals (what plots of
+    them need: predicted and seen, run by run; null above
     2,000 runs), bootstrap, columns, flop_convention; for isoflop also x, minima and laws. What is
     not a finite number is null.
     """
@@ -52,29 +62,68 @@ def describe(fitted: TableFit) -> dict[str, Any]:
     return result
 
 
-def predictions(fit: Fit | IsoFlopFit, budgets: Sequence[float]) -> list[dict[str, Any]]:
-    """What a fit says of budgets in FLOP: params, tokens and loss at the optimum, or the law's
-    value for a form of one input, each {value, low, high}, and whether it is extrapolated. A law
-    of params and tokens takes C = 6 N D."""
+Point = float | Mapping[str, float]
+
+
+def predictions(fitted: TableFit, points: Sequence[Point]) -> list[dict[str, Any]]:
+    """What a fit says at points: budgets in FLOP, or values of its columns by name.
+
+    At a budget: params, tokens and loss at the optimum, or the value of a law of one input. At
+    values of all columns: the loss there. Each is {value, low, high}, beside `at` and whether it is
+    extrapolated. A law of params and tokens takes C = 6 N D.
+
+    Raises:
+        ToolkitError: A point has too few columns, or ones that the law does not have.
+    """
     said: list[dict[str, Any]] = []
-    for budget in budgets:
-        if isinstance(fit, IsoFlopFit):
-            laws = {"params": fit.params_law, "tokens": fit.tokens_law, "loss": fit.loss_law}
-            found = {name: law.predict(budget) for name, law in laws.items() if law.usable}
-        elif len(fit.form.roles) == 1:
-            found = {"value": fit.predict([budget])[0]}
-        elif "unique_tokens" in fit.form.roles:
-            raise ToolkitError(
-                f"--at does not tell {fit.form.name} how many unique tokens there are: "
-                "ask toolkit.laws.allocate"
-            )
-        else:
-            best = allocate(fit, budget)
-            found = {"params": best.params, "tokens": best.tokens, "loss": best.loss}
+    for point in points:
+        found = _at(fitted, point)
         ends = {name: _ends(estimate) for name, estimate in found.items()}
         beyond = any(estimate.extrapolated for estimate in found.values())
-        said.append(as_json({"at": budget, **ends, "extrapolated": beyond}))
+        said.append(as_json({"at": point, **ends, "extrapolated": beyond}))
     return said
+
+
+def _at(fitted: TableFit, point: Point) -> dict[str, Estimate]:
+    fit = fitted.fit
+    if isinstance(fit, IsoFlopFit):
+        if isinstance(point, Mapping):
+            raise ToolkitError("isoflop tells the optimum of a budget only: give --at FLOP")
+        laws = {"params": fit.params_law, "tokens": fit.tokens_law, "loss": fit.loss_law}
+        return {name: law.predict(point) for name, law in laws.items() if law.usable}
+    roles = fit.form.roles
+    if isinstance(point, Mapping):
+        (there,) = fit.predict(_inputs(fitted, point))
+        return {"value" if len(roles) == 1 else "loss": there}
+    if len(roles) == 1:
+        return {"value": fit.predict([point])[0]}
+    if roles != ("params", "tokens"):
+        example = ",".join(f"{fitted.columns.get(role, role)}=..." for role in roles)
+        raise ToolkitError(
+            f"{fit.form.name} has no optimum at a budget without more being known: give a point, "
+            f"--at {example}"
+        )
+    best = allocate(fit, point)
+    return {"params": best.params, "tokens": best.tokens, "loss": best.loss}
+
+
+def _inputs(fitted: TableFit, point: Mapping[str, float]) -> Array:
+    """(V, 1) the inputs of a law at values of its columns; tokens may come from FLOP."""
+    assert isinstance(fitted.fit, Fit)
+    roles = fitted.fit.form.roles
+    inputs = {role: role for role in roles}
+    inputs |= {name: role for role, name in fitted.columns.items() if role in (*roles, "flop")}
+    at: dict[str, float] = {}
+    for name, value in point.items():
+        if name not in inputs:
+            raise ToolkitError(f"--at: the law has no input {name!r}{nearest(name, list(inputs))}")
+        at[inputs[name]] = value
+    if "flop" in at and "params" in at:
+        at.setdefault("tokens", at["flop"] / (FLOP_PER_PARAM_TOKEN * at["params"]))
+    lacking = [fitted.columns.get(role, role) for role in roles if role not in at]
+    if lacking:
+        raise ToolkitError(f"--at: the point lacks {' and '.join(lacking)}")
+    return np.array([[at[role]] for role in roles])
 
 
 def compare(fits: Mapping[str, TableFit], budgets: Sequence[float] = ()) -> dict[str, Any]:
@@ -129,7 +178,7 @@ def _law(fit: Fit) -> dict[str, Any]:
         "citation": fit.form.citation,
         "objective": fit.objective,
         "objective_kind": fit.kind.kind,
-        "delta": fit.kind.delta if fit.kind.kind == "huber-log" else None,
+        "delta": fit.kind.delta if fit.kind.huber else None,
         "status": fit.status,
         "n_points": fit.n_points,
         "points_per_parameter": fit.n_points / (fit.n_points - fit.freedom),
@@ -143,6 +192,11 @@ def _law(fit: Fit) -> dict[str, Any]:
         "resting": fit.resting,
         "pinned": fit.pinned,
         "profile": _profiles(fit),
+        "middle": {
+            "at": fit.middle,
+            "loss": _ends(fit.predict([[value] for value in fit.middle.values()])[0]),
+            "amplitudes": {name: _ends(e) for name, e in fit.amplitudes().items()},
+        },
         "residuals": _residuals(fit.form.value(fit.theta, fit.inputs), fit.loss),
         "bootstrap": None
         if drawn is None
@@ -172,7 +226,7 @@ def _parabola_residuals(fit: IsoFlopFit) -> dict[str, Array] | None:
 
 def _profiles(fit: Fit) -> dict[str, dict[str, float]]:
     """Profile-likelihood intervals beside the bootstrap's, where they are cheap and defined."""
-    if fit.kind.kind == "huber-log" or fit.n_points > PROFILED or fit.resamples is None:
+    if not fit.kind.squares or fit.n_points > PROFILED or fit.resamples is None:
         return {}
     free = [n for n, low, high in zip(fit.form.names, fit.low, fit.high, strict=True) if low < high]
     estimates = {name: profile(fit, name).estimate for name in free}
@@ -273,24 +327,24 @@ def crossover(c: Crossover) -> dict[str, Any]:
 def _joint(fits: Mapping[str, TableFit]) -> tuple[dict[str, Any] | None, str]:
     """The joint law with a shared asymptote, or why there is none."""
     laws = _loss_laws(fits)
+    some = next(iter(fits.values())).fit
+    pinned: Mapping[str, float] = {}
+    runs: dict[str, tuple[Any, Any]] = {}
+    form: str | Form = "saturating"
     if len(laws) == len(fits) and all(law.form == "saturating" for law in laws.values()):
-        runs: dict[str, tuple[Any, Any]] = {
-            label: (law.budgets, law.values) for label, law in laws.items()
-        }
-        form = "saturating"
+        runs = {label: (law.budgets, law.values) for label, law in laws.items()}
+    elif not isinstance(some, Fit) or "E" not in some.form.names:
+        return None, "not every group has a law with an asymptote"
     else:
-        some = next(iter(fits.values())).fit
-        if not isinstance(some, Fit) or "E" not in some.form.names:
-            return None, "not every group has a law with an asymptote"
-        form = some.form.name
-        if form not in ("parametric", "data-constrained", "finetune"):
-            return None, f"{form} has no joint law here"
-        runs = {}
-        for label, fitted in fits.items():
-            assert isinstance(fitted.fit, Fit)
+        form = some.form
+    for label, fitted in fits.items():
+        if isinstance(fitted.fit, Fit):
             runs[label] = (fitted.fit.inputs, fitted.fit.loss)
+            if label != next(iter(fits)) and fitted.fit.pinned != pinned:
+                return None, "the groups are held at different values"
+            pinned = fitted.fit.pinned
     try:
-        return _joint_fit(fit_joint(form, runs, starts=50)), ""
+        return _joint_fit(fit_joint(form, runs, pinned=pinned, starts=50)), ""
     except ToolkitError as error:
         return None, str(error)
 

@@ -62,8 +62,9 @@ def random_starts(form: Form, problem: Problem, count: int, rng: np.random.Gener
     ranges = np.array([p.start for p in form.parameters])
     cells = np.stack([rng.permutation(count) for _ in ranges], axis=1)
     phi = ranges[:, 0] + (cells + rng.random(cells.shape)) / count * np.ptp(ranges, axis=1)
-    asymptotes = [p.unit and not p.log for p in form.parameters]
-    phi[:, asymptotes] *= np.exp(problem.log_y.min())  # They lie below the losses seen.
+    phi[:, [p.asymptote for p in form.parameters]] *= np.exp(
+        problem.log_y.min()
+    )  # They lie below the losses seen.
     return phi
 
 
@@ -73,15 +74,15 @@ def given_start(form: Form, values: Mapping[str, float], centre: Array, unit: fl
         if name not in form.names:
             raise ToolkitError(f"{form.name} has no parameter {name!r}{nearest(name, form.names)}")
     phi = np.array([[sum(p.start) / 2 for p in form.parameters]])
-    scaled = [p.unit and not p.log for p in form.parameters]
-    plain = [not (p.log or p.shift) for p in form.parameters]
+    scaled = [p.asymptote for p in form.parameters]
+    plain = [not (p.log or p.shifts) for p in form.parameters]
     # Exponents and asymptote first: a published amplitude means nothing without its exponent.
     for k, p in enumerate(form.parameters):
         if p.name in values and plain[k]:
             phi[0, k] = values[p.name] * (np.exp(-unit) if scaled[k] else 1.0)
     # Amplitudes that are not given share what the asymptote leaves of the mean loss.
-    amplitudes = [p.unit and p.log for p in form.parameters]
-    if any(scaled):
+    amplitudes = [p.unit and p.log and not p.told for p in form.parameters]
+    if any(scaled) and any(amplitudes):
         phi[0, amplitudes] = np.log(max(1 - phi[0, scaled].sum(), 0.1) / sum(amplitudes))
     theta = form.natural(phi, centre, unit)
     for k, p in enumerate(form.parameters):

@@ -129,6 +129,16 @@ def check(
     return Checked(kept, np.flatnonzero(left), tuple(dropped))
 
 
+def leave_out(table: pd.DataFrame, checked: Checked, bad: Mask, reason: str) -> Checked:
+    """Checked columns of a table without the rows (n,) that are `bad`, listed with their reason."""
+    if not bad.any():
+        return checked
+    numbers = _row_numbers(table)[checked.rows[bad]]
+    dropped = Dropped(reason, len(numbers), tuple(map(int, numbers[:LISTED])))
+    kept = {role: values[~bad] for role, values in checked.columns.items()}
+    return Checked(kept, checked.rows[~bad], (*checked.dropped, dropped))
+
+
 def _rows(count: int) -> str:
     return f"{count} row" if count == 1 else f"{count} rows"
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -10,14 +12,20 @@ import pandas as pd
 
 from toolkit.errors import ToolkitError, nearest
 from toolkit.laws.fitting import STARTS, Fit, fit
-from toolkit.laws.forms import FORMS
+from toolkit.laws.forms import FORMS, Form
+from toolkit.laws.forms.bounded import CEILING
+from toolkit.laws.forms.custom import Expression
 from toolkit.laws.isoflop import IsoFlopFit, fit_isoflop
+from toolkit.laws.objective import Objective
 from toolkit.laws.optimiser import Array
-from toolkit.laws.table import Checked, Dropped, check
+from toolkit.laws.table import Checked, Dropped, check, leave_out
 
 ISOFLOP = "isoflop"
-NAMES = (ISOFLOP, "power", "saturating", "parametric", "data-constrained", "finetune")
+NAMES = (ISOFLOP, *(name for name in FORMS if name != "parabola"))
+REPEATING = {"parametric": "data-constrained", "bounded": "bounded-repeats"}
 FLOP_PER_PARAM_TOKEN = 6.0
+CHANCE = 0.01  # Where the least loss is nearer to chance than this share of it, none has learnt.
+REPEATED = 1.01  # Times seen from which data counts as repeated.
 
 
 @dataclass(frozen=True)
@@ -28,6 +36,7 @@ class Columns:
         x, y: Input and loss of a law of one input; `y` is another name for `loss`.
         sigma: Standard deviations: of the loss with objective lsq, of its log otherwise.
         params, tokens, flop, loss, unique_tokens: As in the run table.
+        candidates: Over how many the loss of a bounded law was taken; a number serves too.
     """
 
     x: str | None = None
@@ -38,6 +47,7 @@ class Columns:
     flop: str | None = None
     loss: str | None = None
     unique_tokens: str | None = None
+    candidates: str | None = None
 
 
 @dataclass(frozen=True)
@@ -87,7 +97,7 @@ class TableFit:
 
 
 def resolve(form: str, columns: Columns, present: Sequence[str]) -> dict[str, str]:
-    """Column name by role, for a form and the columns that a table has.
+    """Column name by role, for a registered form or isoflop and the columns that a table has.
 
     Where no name is given: `params`, `tokens`, `unique_tokens` and `loss`, `budget_flop` for the
     budget and for the input of a power or saturating law, `tokens` for that of the fine-tuning
@@ -102,7 +112,8 @@ def resolve(form: str, columns: Columns, present: Sequence[str]) -> dict[str, st
         if x not in (params, tokens):
             params = x
         return {"x": x, "params": params, "tokens": tokens, "budget": flop, "loss": loss}
-    if form in ("power", "saturating", "finetune"):
+    needs = FORMS[form].roles
+    if needs == ("x",):
         usual = columns.tokens or "tokens" if form == "finetune" else flop
         return {"x": columns.x or usual, "loss": loss}
     roles = {"params": columns.params or "params", "loss": loss}
@@ -111,7 +122,7 @@ def resolve(form: str, columns: Columns, present: Sequence[str]) -> dict[str, st
         roles["tokens"] = tokens_given
     else:
         roles["flop"] = flop
-    if form == "data-constrained":
+    if "unique_tokens" in needs:
         roles["unique_tokens"] = columns.unique_tokens or "unique_tokens"
     return roles
 
@@ -121,37 +132,66 @@ def fit_table(
 ) -> TableFit:
     """Fit one form to all rows of a table that count.
 
+    Args:
+        table: One row a run.
+        form: "isoflop", a registered form, or an expression in the table's columns
+            (`toolkit.laws.forms.custom`).
+        columns, options: Which column is what, and how to fit.
+
     Raises:
         ToolkitError: The form is unknown, a column is missing or wrong, the rows are too few.
     """
     columns, options = columns or Columns(), options or Options()
-    if form not in NAMES:
-        raise ToolkitError(f"unknown form {form!r}{nearest(form, NAMES)}")
-    roles = resolve(form, columns, [str(c) for c in table.columns])
+    names = [str(c) for c in table.columns]
     if form == ISOFLOP:
-        return _isoflop(table, roles, columns, options)
+        return _isoflop(table, resolve(form, columns, names), columns, options)
+    expression = None
+    if form in NAMES:
+        roles = resolve(form, columns, names)
+    elif re.fullmatch(r"[\w-]*", form):
+        raise ToolkitError(f"unknown form {form!r}{nearest(form, NAMES)}")
+    else:
+        given = {"params": columns.params, "tokens": columns.tokens, "x": columns.x}
+        known = {**{n: n for n in names}, **{role: n for role, n in given.items() if n}}
+        loss = columns.y or columns.loss or "loss"
+        expression = Expression.read(form, list(known), loss)
+        roles = {**{role: known[role] for role in expression.inputs}, "loss": loss}
     extra = {"sigma": columns.sigma} if columns.sigma else {}
+    bounded = form in NAMES and CEILING in FORMS[form].names and CEILING not in options.pinned
+    candidates = _candidates(table, form, columns) if bounded else None
+    if isinstance(candidates, str):
+        extra["candidates"] = candidates
     checked = _check(table, {**roles, **extra}, options)
+    pinned = dict(options.pinned)
+    if candidates is not None:
+        pinned[CEILING] = math.log(_one(checked, candidates))
+    if CEILING in pinned and expression is None:
+        checked = _below_chance(table, checked, pinned[CEILING])
     data = checked.columns
     warnings = list(checked.warnings)
     if "flop" in roles:
         data["tokens"] = data["flop"] / (FLOP_PER_PARAM_TOKEN * data["params"])
         warnings.append(f"tokens taken as {roles['flop']} / (6 {roles['params']})")
+    inputs = np.stack(
+        [data[role] for role in (expression.inputs if expression else FORMS[form].roles)]
+    )
+    law = expression.form(inputs, data["loss"]) if expression else FORMS[form]
+    warnings += _repeats(table, law, checked)
     fitted = fit(
-        form,
-        np.stack([data[role] for role in FORMS[form].roles]),
+        law,
+        inputs,
         data["loss"],
         sigma=data.get("sigma"),
         objective=options.objective,
         starts=options.starts,
         start=options.start,
-        pinned=options.pinned,
+        pinned=pinned,
         tie=options.tie,
         resamples=options.resamples,
         strata=_strata(table, columns, checked),
         scheme=options.scheme,
         seed=options.seed,
-        names=[roles.get(role, role) for role in FORMS[form].roles],
+        names=[roles.get(role, role) for role in law.roles],
     )
     convention, mixed = _convention(table, checked)
     return TableFit(
@@ -161,6 +201,80 @@ def fit_table(
         checked.dropped,
         (*warnings, *mixed, *fitted.warnings),
     )
+
+
+def _candidates(table: pd.DataFrame, form: str, columns: Columns) -> str | float:
+    """The column that tells a bounded law's candidates, or their number."""
+    name = columns.candidates or "candidates"
+    if name in table.columns:
+        return name
+    try:
+        number = float(name)
+    except ValueError:
+        raise ToolkitError(
+            f"{form} needs to know chance and the table has no column {name!r}, over how many "
+            "candidates the loss was taken: add it, or give the number as --candidates 1024"
+        ) from None
+    if not 1 < number < math.inf:
+        raise ToolkitError(f"a loss is taken over two candidates or more, not {name}")
+    return number
+
+
+def _one(checked: Checked, candidates: str | float) -> float:
+    """The number of candidates that all rows have."""
+    if not isinstance(candidates, str):
+        return candidates
+    seen = np.unique(checked.columns["candidates"])
+    if len(seen) > 1:
+        listed = ", ".join(f"{k:g}" for k in seen[:5]) + (", ..." if len(seen) > 5 else "")
+        raise ToolkitError(
+            f"column {candidates!r} has several values ({listed}): losses over different numbers "
+            f"of candidates have different chance; keep one, as --keep "
+            f"{candidates}={seen[-1]:g}:{seen[-1]:g}"
+        )
+    if seen[0] <= 1:
+        raise ToolkitError(
+            f"column {candidates!r} must hold two candidates or more, not {seen[0]:g}"
+        )
+    return float(seen[0])
+
+
+def _below_chance(table: pd.DataFrame, checked: Checked, ceiling: float) -> Checked:
+    """The rows whose loss is below chance; a run that memorised or diverged tells no law."""
+    loss = checked.columns["loss"]
+    chance = f"chance, ln {math.exp(ceiling):.6g} = {ceiling:.4g}"
+    if loss.min() > (1 - CHANCE) * ceiling:
+        raise ToolkitError(
+            f"all {len(loss)} runs are at {chance}, or above it (the least loss is "
+            f"{loss.min():.4g}): nothing was learnt that a law could tell"
+        )
+    reason = f"loss is not below {chance}: memorised or diverged"
+    return leave_out(table, checked, loss >= ceiling, reason)
+
+
+def _repeats(table: pd.DataFrame, law: Form, checked: Checked) -> list[str]:
+    """What to know of data that is seen again."""
+    seen, unique = checked.columns.get("tokens"), checked.columns.get("unique_tokens")
+    if unique is None and law.name in REPEATING:
+        for some, distinct in (("tokens", "unique_tokens"), ("pairs", "unique_pairs")):
+            if {some, distinct} <= set(map(str, table.columns)):
+                rows = table.iloc[checked.rows]
+                seen, unique = (
+                    pd.to_numeric(rows[name], errors="coerce").to_numpy(float)
+                    for name in (some, distinct)
+                )
+                break
+    if seen is None or unique is None:
+        return []
+    count = int((seen > REPEATED * unique).sum())
+    if law.name in REPEATING and count:
+        return [
+            f"{count} of {len(seen)} runs see data again, which {law.name} takes for fresh: "
+            f"{REPEATING[law.name]} does not"
+        ]
+    if "R_D" in law.names and not count:
+        return [f"no run sees data again: R_D cannot be told, and {law.name} wants it"]
+    return []
 
 
 def groups(table: pd.DataFrame, column: str) -> dict[str, pd.DataFrame]:
@@ -182,7 +296,7 @@ def _isoflop(
     table: pd.DataFrame, roles: dict[str, str], columns: Columns, options: Options
 ) -> TableFit:
     objective = options.objective or "lsq"
-    if objective == "huber-log":
+    if not Objective(objective).squares:
         raise ToolkitError("isoflop parabolas are fitted by lsq (of the loss) or lsq-log")
     for what, given in (
         ("--sigma", columns.sigma),
