@@ -1,4 +1,7 @@
-"""The one exception a person's mistake raises."""
+"""The one exception a person's mistake raises, and how several are told at once."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 
 class ToolkitError(Exception):
@@ -12,6 +15,37 @@ class ToolkitError(Exception):
     def __init__(self, sentence: str) -> None:
         line = " ".join(sentence.split())
         super().__init__("".join(c if c.isprintable() else ascii(c)[1:-1] for c in line))
+
+
+class SurroundingsError(ToolkitError):
+    """What a run needs is not there now: a file, a disk with room, a permission, a network.
+
+    It says nothing about the run, which is tried again when the sweep is.
+    """
+
+
+@contextmanager
+def noting(found: list[ToolkitError]) -> Iterator[None]:
+    """Go on after a mistake in the block, keeping it, so that all are told at once."""
+    try:
+        yield
+    except ToolkitError as error:
+        if str(error) not in map(str, found):
+            found.append(error)
+
+
+def refuse(found: Sequence[ToolkitError], where: str = "") -> None:
+    """Raise what was found, all in one sentence; nothing where nothing was found.
+
+    Raises:
+        ToolkitError: As `noting` kept them; a SurroundingsError if all of them are.
+    """
+    if not found:
+        return
+    kind = next((type(e) for e in found if type(e) is not SurroundingsError), SurroundingsError)
+    several = len(found) > 1
+    said = "; ".join(f"({n}) {e}" if several else str(e) for n, e in enumerate(found, 1))
+    raise kind(f"{where}{f'{len(found)} things are in the way: ' if several else ''}{said}")
 
 
 def nearest(word: str, known: list[str] | tuple[str, ...]) -> str:

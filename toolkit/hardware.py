@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -52,17 +53,28 @@ DEVICES: dict[str, Device] = {
 }
 
 
+# Words of a full name that change nothing about the speed of the devices above.
+_PLAIN = re.compile(r"nvidia|geforce|tensor|core|gpu|sxm\d?|hbm\w*|\d+gb|gb|rtx")
+_PLAIN_FOR = {"a100": ("pcie",), "l4": ("pcie",)}  # An H100 on PCIe is another, slower device.
+
+
 def find(name: str) -> Device:
-    """The device called `name`, in any spelling: H100, rtx 4090, RTX-4090.
+    """The device called `name`, in any spelling: H100, rtx 4090, NVIDIA H100 80GB HBM3.
 
     Raises:
-        ToolkitError: It is unknown; the nearest names are offered.
+        ToolkitError: It is unknown; those that it is the beginning of, or near to, are offered.
     """
-    plain = "-".join(name.lower().replace("nvidia", "").replace("_", " ").split())
-    for known in (plain, f"rtx-{plain}"):
-        if known in DEVICES:
-            return DEVICES[known]
-    raise ToolkitError(f"unknown GPU {name!r}{nearest(plain, list(DEVICES))}")
+    words = re.findall(r"[a-z0-9]+", name.lower())
+    telling = [word for word in words if not _PLAIN.fullmatch(word)]
+    named = [known for known in DEVICES if known.split("-")[-1] in telling]
+    if len(named) == 1:
+        other = set(telling) - {named[0].split("-")[-1], *_PLAIN_FOR.get(named[0], ())}
+        if not other:
+            return DEVICES[named[0]]
+    plain = "-".join(words)
+    close = named or [known for known in DEVICES if plain and known.startswith(plain)]
+    hint = f"; did you mean {' or '.join(close)}?" if close else nearest(plain, list(DEVICES))
+    raise ToolkitError(f"unknown GPU {name!r}{hint}")
 
 
 def _share(utilisation: float) -> float:

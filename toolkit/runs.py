@@ -14,6 +14,7 @@ import json
 import math
 import os
 import reprlib
+from collections.abc import Sequence
 from dataclasses import MISSING, asdict, dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -157,7 +158,7 @@ class RunConfig:
         known = [field.name for field in fields(cls)]
         for key in values:
             if key not in known:
-                raise ToolkitError(f"unknown run parameter {key!r}{nearest(str(key), known)}")
+                raise ToolkitError(f"unknown run parameter {key!r}{meant(str(key), known)}")
         for key in ("decoder", "budget_flop"):
             if values.get(key) is None:
                 raise ToolkitError(f"a run needs {key}")
@@ -177,6 +178,41 @@ class RunConfig:
         digest = hashlib.sha256(_canonical(values).encode()).hexdigest()[:8]
         decoder = "".join(c if c.isalnum() or c in ".-" else "-" for c in self.decoder)[-40:]
         return f"{self.method}-{decoder.strip('.-')}-{self.budget_flop:.3g}-s{self.seed}-{digest}"
+
+
+# What other tools call our parameters, where the letters do not tell.
+SYNONYMS = {
+    "lr": ("learning_rate", "peak_lr", "max_lr", "eta"),
+    "batch_pairs": ("batch_size", "batch", "train_batch_size", "per_device_train_batch_size"),
+    "lora_rank": ("rank", "r", "lora_r"),
+    "lora_alpha": ("alpha",),
+    "lora_targets": ("target_modules", "targets"),
+    "budget_flop": ("budget", "flop", "flops", "compute", "c"),
+    "decoder": ("model", "model_name", "model_name_or_path", "base_model", "backbone"),
+    "data": ("dataset", "dataset_name", "train_file", "pairs", "corpus"),
+    "max_tokens": ("max_length", "max_seq_length", "max_len", "context", "sequence_length"),
+    "max_pairs": ("max_samples", "max_train_samples", "n_pairs", "num_pairs", "limit"),
+    "temperature": ("tau", "temp", "scale"),
+    "trained_blocks": ("layers", "unfrozen", "unfrozen_layers", "trainable_layers"),
+    "warmup": ("warmup_ratio", "warmup_steps", "warmup_fraction"),
+    "weight_decay": ("wd", "decay"),
+    "candidates": ("eval_size", "n_candidates", "held_out"),
+    "checkpointing": ("gradient_checkpointing", "grad_checkpointing"),
+    "chunk_tokens": ("mini_batch_size", "chunk_size", "micro_batch_size"),
+    "method": ("mode", "tuning", "finetuning", "finetuning_type", "peft"),
+    "pooling": ("pooling_mode", "pool"),
+    "special_tokens": ("add_special_tokens", "add_bos_token", "add_eos_token"),
+    "seed": ("random_seed", "random_state"),
+    "folder": ("output", "output_dir", "out", "save_dir"),
+    "export_to": ("export", "save_to"),
+}
+
+
+def meant(name: str, known: Sequence[str]) -> str:
+    """`nearest`, for an unknown parameter that may be known elsewhere under this name."""
+    plain = name.lower().replace("-", "_")
+    same = [ours for ours, others in SYNONYMS.items() if ours in known and plain in others]
+    return f"; did you mean {same[0]}?" if same else nearest(name, tuple(known))
 
 
 def fields_that(name: str) -> tuple[str, ...]:

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from toolkit.cache import cache_folder
-from toolkit.errors import ToolkitError
+from toolkit.errors import SurroundingsError, ToolkitError
 from toolkit.pairs.docstrings import fingerprint, mine
 from toolkit.pairs.pair import Pair
 
@@ -45,7 +45,7 @@ def read_pairs(source: str) -> Iterator[Pair]:
             "or a file ending in .jsonl, .csv or .parquet"
         )
     if not path.is_file():
-        raise ToolkitError(f"data file {path} does not exist")
+        raise SurroundingsError(f"data file {path} does not exist")
     return readers[path.suffix.lower()](path)
 
 
@@ -61,7 +61,7 @@ def data_fingerprint(source: str) -> str:
         return hashlib.sha256(source.encode()).hexdigest()[:16]
     path = Path(source).resolve()
     if not path.is_file():
-        raise ToolkitError(f"data file {source} does not exist")
+        raise SurroundingsError(f"data file {source} does not exist")
     stat = path.stat()
     return hashlib.sha256(f"{path} {stat.st_size} {stat.st_mtime_ns}".encode()).hexdigest()[:16]
 
@@ -181,7 +181,7 @@ def _read_hub(source: str) -> Iterator[Pair]:
         rows = load_dataset(name, split=split or "train", streaming=True)
         names = list(rows.column_names or next(iter(rows)))
     except Exception as error:  # hubs fail in many ways; the person needs the name and the cause
-        raise ToolkitError(f"cannot read hub data {name!r}: {error}") from error
+        raise SurroundingsError(f"cannot read hub data {name!r}: {error}") from error
     columns = _columns(names, source)
     for number, row in enumerate(rows, 1):
         yield _pair(row, columns, f"{source}, row {number},")

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, BinaryIO
 import numpy as np
 
 from toolkit.cache import cache_folder
-from toolkit.errors import ToolkitError
+from toolkit.errors import SurroundingsError, ToolkitError
 from toolkit.pairs.pair import Pair
 from toolkit.pairs.sources import data_fingerprint, read_pairs
 
@@ -208,7 +208,7 @@ def _build(
         if not folder.is_dir():  # another process may have been faster; its store is as good
             building.rename(folder)
     except OSError as error:
-        raise ToolkitError(f"cannot store the tokens of {source!r}: {error}") from error
+        raise SurroundingsError(f"cannot store the tokens of {source!r}: {error}") from error
     finally:
         shutil.rmtree(building, ignore_errors=True)
 

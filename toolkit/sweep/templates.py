@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from toolkit.errors import ToolkitError, nearest
+from toolkit.parameters import assigned
 from toolkit.runs import RunConfig
 
 # What training and its figures import late, seconds of it, only in the run that needs it.
@@ -43,18 +44,7 @@ class Template:
             ToolkitError: It lacks one. Papermill would only warn, and the notebook would run with
                 a value of its own: every run would be another than the planned one.
         """
-        targets = [
-            target
-            for node in self._statements(tag="parameters")
-            for target in (
-                node.targets
-                if isinstance(node, ast.Assign)
-                else [node.target]
-                if isinstance(node, ast.AnnAssign)
-                else []
-            )
-        ]
-        taken = {target.id for target in targets if isinstance(target, ast.Name)}
+        taken = set(assigned(self._statements(tag="parameters")))
         missing = {*(field.name for field in fields(RunConfig)), "folder"} - taken
         if missing:
             raise ToolkitError(
