@@ -50,7 +50,8 @@ lab: setup  ## open JupyterLab on the notebooks
 bench: setup  ## measure against the peers; writes benchmarks/results/latest.json
 	$(PY) benchmarks/run.py
 
-suite: setup  ## pre-train the small decoders again (about an hour on two cores)
+suite: setup  ## make the small decoders and their tokenizer again (about an hour on two cores)
+	rm -rf runs/suite/tokenizer
 	for name in 3k 7k 15k 38k 85k 200k 559k 1.2m 2.7m; do \
 	  $(VENV)/bin/papermill notebooks/pretrain.ipynb /dev/null -p decoder small-$$name || exit 1; done
 

@@ -38,7 +38,7 @@ def refuse_unknown(cells: Sequence[str] | None = None) -> None:
 def _executed() -> Sequence[str]:
     from IPython import get_ipython
 
-    shell = get_ipython()  # type: ignore[no-untyped-call]
+    shell = get_ipython()
     return shell.user_ns["In"] if shell else ()
 
 

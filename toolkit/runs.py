@@ -301,7 +301,7 @@ class RunRecord:
                 raise ToolkitError("does not match its checksum")
             result = body["result"]
             result["curve"] = tuple(tuple(point) for point in result["curve"])
-            record = cls(config=RunConfig.from_dict(_as_made(body["config"])), **result)
+            record = cls(config=as_made(body["config"]), **result)
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             raise ToolkitError("is not a whole run record") from error
         if record.status not in ENDED:
@@ -317,13 +317,17 @@ class RunRecord:
 _NOT_COLUMNS = ("config", "curve")
 
 
-def _as_made(config: dict[str, Any]) -> dict[str, Any]:
-    """A record's configuration, with what it was made with where it is older than a field."""
-    if "special_tokens" in config:
-        return config
-    # No run had special tokens then; the tokenizers of the decoders known by name add none.
-    named = decoders.catalogued(config["decoder"]) is not None
-    return {**config, "special_tokens": named}
+def as_made(values: dict[str, Any]) -> RunConfig:
+    """The configuration of a run that was made, maybe before there was one of today's fields.
+
+    Raises:
+        ToolkitError: The values are no configuration.
+    """
+    if "special_tokens" not in values:
+        # No run had them then; the tokenizers of the decoders known by name add none.
+        named = decoders.catalogued(values["decoder"]) is not None
+        values = {**values, "special_tokens": named}
+    return RunConfig.from_dict(values)
 
 
 def write_atomically(path: Path, text: str) -> None:

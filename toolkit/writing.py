@@ -19,6 +19,8 @@ def check_folder(folder: Path) -> None:
     """
     place = folder.absolute()
     try:
+        if "\0" in str(place):
+            raise ValueError("a path holds no NUL")
         while not place.exists():
             place = place.parent
         with tempfile.TemporaryFile(dir=place) as file:

@@ -10,6 +10,8 @@ from toolkit.errors import ToolkitError
 from toolkit.explorer import app, explore, find_sweeps, widget_errors
 from toolkit.explorer.alerts import MARK, Alerts
 from toolkit.explorer.latest import Latest
+from toolkit.explorer.settings_view import SettingsView
+from toolkit.recipe.study import Study
 from toolkit.sweep.plan import expand
 from toolkit.synthetic import BUDGETS, TRUTH, run_table
 
@@ -355,3 +357,13 @@ def test_flush_answers_at_once():
         return answered
 
     assert asyncio.run(ask()) == [1]
+
+
+def test_the_rank_tab_opens_on_a_size_with_the_most_ranks(table):
+    sizes = sorted(set(table["params"]))
+    few = (table["method"] == "lora") & (table["lora_rank"] == 64)
+    view = SettingsView(Alerts())
+    view.load(Study.of(table[~(few & (table["params"] != sizes[-1]))], resamples=20))
+    assert view.choice.value == ("lora", "lora_rank")
+    assert len(view.sizes) > 1
+    assert view.size == sizes[-1]

@@ -3,6 +3,7 @@
 import argparse
 import json
 
+from toolkit.arguments import positive, whole
 from toolkit.runs import METHODS
 
 HELP = "FLOPs of a training step for a decoder and a method, in three conventions"
@@ -11,15 +12,19 @@ HELP = "FLOPs of a training step for a decoder and a method, in three convention
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("decoder", help="small-38k, smollm2-135m@8, a folder or a hub name")
     parser.add_argument("--method", default="full", help=", ".join(METHODS))
-    parser.add_argument("--rank", type=int, help="of LoRA (default 32)")
+    parser.add_argument("--rank", type=whole, help="of LoRA (default 32)")
     parser.add_argument("--targets", nargs="+", metavar="MODULE", help="modules LoRA adapts")
     parser.add_argument(
         "--trained-blocks", help="freeze: the last so many blocks, or a fraction below 1"
     )
-    parser.add_argument("--pairs", type=int, default=1024, help="pairs of a step (default 1024)")
-    parser.add_argument("--query-tokens", type=float, default=14, help="on average (default 14)")
-    parser.add_argument("--positive-tokens", type=float, default=64, help="on average (default 64)")
-    parser.add_argument("--chunk-tokens", type=int, help="cached gradients by chunks of this size")
+    parser.add_argument("--pairs", type=whole, default=1024, help="pairs of a step (default 1024)")
+    parser.add_argument("--query-tokens", type=positive, default=14, help="on average (default 14)")
+    parser.add_argument(
+        "--positive-tokens", type=positive, default=64, help="on average (default 64)"
+    )
+    parser.add_argument(
+        "--chunk-tokens", type=whole, help="cached gradients by chunks of this size"
+    )
     parser.add_argument("--checkpointing", action="store_true", help="recompute trained blocks")
     parser.add_argument("--json", action="store_true", help="print JSON")
 

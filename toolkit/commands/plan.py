@@ -7,6 +7,7 @@ import json
 from typing import Any
 
 from toolkit import hardware
+from toolkit.arguments import positive, whole
 from toolkit.sweep.folders import RunState
 from toolkit.sweep.plan import Cost, Plan, cost, makespan, rates, read_plan, validate
 from toolkit.text import duration, scientific, table
@@ -21,12 +22,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--utilisation",
-        type=float,
+        type=positive,
         default=hardware.DEFAULT_UTILISATION,
         metavar="SHARE",
         help="share of a GPU's peak that goes into model FLOPs (default %(default)s)",
     )
-    parser.add_argument("--workers", type=int, metavar="N", help="notebooks at a time on this CPU")
+    parser.add_argument(
+        "--workers", type=whole, metavar="N", help="notebooks at a time on this CPU"
+    )
     parser.add_argument("--template", metavar="NOTEBOOK", help="instead of the plan's own")
     parser.add_argument("--json", action="store_true", help="every run, as JSON")
 

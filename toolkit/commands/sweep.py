@@ -6,6 +6,7 @@ import argparse
 import sys
 import time
 
+from toolkit.arguments import positive, resources, whole
 from toolkit.sweep.execution import Summary, default_workers, run_sweep
 from toolkit.sweep.folders import RunState
 from toolkit.sweep.plan import Plan, cost, makespan, rates, read_plan
@@ -17,7 +18,7 @@ HELP = "execute what is missing of a sweep, one notebook a run, several at a tim
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("sweep", help="the sweep's folder, with its sweep.yaml")
     parser.add_argument(
-        "--workers", type=_positive, metavar="N", help="notebooks at a time (one a GPU or a core)"
+        "--workers", type=whole, metavar="N", help="notebooks at a time (one a GPU or a core)"
     )
     parser.add_argument(
         "--fail-fast", action="store_true", help="start nothing more after the first failure"
@@ -29,13 +30,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--cold", action="store_true", help="start every kernel from nothing, as Jupyter does"
     )
     parser.add_argument(
-        "--timeout", type=float, metavar="SECONDS", help="the longest that one cell may take"
+        "--timeout", type=positive, metavar="SECONDS", help="the longest that one cell may take"
     )
     parser.add_argument(
         "--cluster", metavar="WHERE", help="dask workers: local, or a scheduler's tcp://host:port"
     )
     parser.add_argument(
-        "--resources", type=_resources, metavar="GPU=1", help="what a run needs of a dask worker"
+        "--resources", type=resources, metavar="GPU=1", help="what a run needs of a dask worker"
     )
     parser.add_argument("--template", metavar="NOTEBOOK", help="instead of the plan's own")
 
@@ -129,16 +130,3 @@ def _show(summary: Summary, sweep: str) -> None:
         print("failed runs are tried again with --retry-failed")
     if any(state.name in ("planned", "interrupted") for state in summary.states):
         print(f"go on with: python -m toolkit sweep {sweep}")
-
-
-def _positive(text: str) -> int:
-    number = int(text)
-    if number < 1:
-        raise ValueError
-    return number
-
-
-def _resources(text: str) -> dict[str, float]:
-    """GPU=1,MEMORY=2e10 as dask takes it."""
-    pairs = (part.partition("=") for part in text.split(","))
-    return {name.strip(): float(number) for name, _, number in pairs}

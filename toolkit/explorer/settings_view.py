@@ -85,15 +85,18 @@ class SettingsView(View):
         )
 
     def _choose(self) -> None:
-        """Another method or setting: its sizes, the middle one first."""
+        """Another method or setting: its sizes, first one that shows most of its values."""
         self.sizes: dict[float, list[Cell]] = {}
         if self.choice.value:
             self.sizes = varied_cells(self.study, *self.choice.value)
         names = [(cells[0].decoder or count(size)) for size, cells in self.sizes.items()]
+        # The middle one of those with the most values tried: a line through two says little.
+        most = max((len(_values(cells)) for cells in self.sizes.values()), default=0)
+        full = [i for i, cells in enumerate(self.sizes.values()) if len(_values(cells)) == most]
         self._busy = True
         self.twin.options = [(name, place) for place, name in enumerate(names)]
         self.slider.max = max(0, len(names) - 1)
-        self.slider.value = len(names) // 2
+        self.slider.value = full[len(full) // 2] if full else 0
         self.twin.value = self.slider.value if names else None
         self._busy = False
         self._draw()
@@ -127,3 +130,8 @@ class SettingsView(View):
         self._busy = False
         self._draw()
         self.show(self.ask)
+
+
+def _values(cells: list[Cell]) -> set[float]:
+    """The values of the setting that were tried at a size, at whatever budget."""
+    return {value for cell in cells for value in cell.values}

@@ -18,6 +18,9 @@ from typing import TYPE_CHECKING
 import torch
 from safetensors.torch import load_file, save_file
 
+from toolkit.errors import ToolkitError
+from toolkit.runs import RunConfig, as_made
+
 if TYPE_CHECKING:
     from torch import nn
 
@@ -57,12 +60,12 @@ def save(folder: Path, state: State, model: nn.Module, optimizer: torch.optim.Op
 
 
 def restore(
-    folder: Path, config: dict, model: nn.Module, optimizer: torch.optim.Optimizer
+    folder: Path, config: RunConfig, model: nn.Module, optimizer: torch.optim.Optimizer
 ) -> State | None:
     """Bring back the newest whole checkpoint of this configuration; None where there is none."""
     for path in sorted(folder.glob("checkpoint-*"), reverse=True):
         state = _read(path)
-        if state is None or state.config != config:
+        if state is None or as_made(state.config) != config:
             continue
         weights = load_file(path / "trained.safetensors")
         trained = {name: p for name, p in model.named_parameters() if p.requires_grad}
@@ -94,8 +97,10 @@ def _read(path: Path) -> State | None:
             return None
         if any(_digest(path / name) != digest for name, digest in digests.items()):
             return None
-        return State(**values)
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        state = State(**values)
+        as_made(state.config)
+        return state
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, ToolkitError):
         return None
 
 

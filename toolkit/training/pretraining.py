@@ -16,13 +16,16 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from toolkit.decoders import SMALL_VOCABULARY, SUITE_FOLDER, Decoder, load_tokenizer
+from toolkit.errors import ToolkitError
 from toolkit.pairs.pair import Pair
 from toolkit.pairs.sources import read_pairs
 from toolkit.training.schedule import warmup_cosine
+from toolkit.writing import check_folder
 
 if TYPE_CHECKING:
     import torch
 
+TOKENIZER = SUITE_FOLDER / "tokenizer"
 END_OF_TEXT = "<|endoftext|>"
 Progress = Callable[[int, int, float], None]
 
@@ -62,7 +65,7 @@ def documents(*, held_out: bool = False) -> Iterator[str]:
     yield from (document(pair) for pair in sorted(pairs, key=lambda pair: pair.key))
 
 
-def make_tokenizer(folder: Path = SUITE_FOLDER / "tokenizer") -> None:
+def make_tokenizer(folder: Path = TOKENIZER) -> None:
     """Train the suite's byte-level BPE tokenizer on the training side and save it to `folder`."""
     from tokenizers import ByteLevelBPETokenizer
     from transformers import PreTrainedTokenizerFast
@@ -96,16 +99,26 @@ def pretrain(
     """Pre-train a small decoder from scratch and save it (float16 safetensors) with its record.
 
     AdamW (0.9, 0.95), weight decay 0.1, gradients clipped at 1, 5 % warm-up, cosine to a tenth:
-    Pythia's settings but for the batch, which is small because the budget is.
+    Pythia's settings but for the batch, which is small because the budget is. Where the suite's
+    tokenizer is not there, it is made first.
 
     Args:
         tokens: Tokens to see. `context`: tokens a sequence. `batch`: sequences a step.
         folder: Where to save; None for the decoder's place under `runs/suite/`.
         progress: Called after each step with (step, steps, loss).
+
+    Raises:
+        ToolkitError: The folder holds another decoder, or the same after other tokens.
     """
     import torch
     from transformers import GPTNeoXConfig, GPTNeoXForCausalLM
 
+    if tokens < context * batch:
+        raise ToolkitError(f"tokens must be at least those of a step, {context * batch:,}")
+    folder = folder or Path(decoder.source)
+    _check_own(folder, decoder, tokens // (context * batch) * context * batch)
+    if not (TOKENIZER / "tokenizer.json").is_file():
+        make_tokenizer()
     torch.manual_seed(0)
     started = time.perf_counter()
     text = _token_stream(decoder, held_out=False)
@@ -164,10 +177,28 @@ def pretrain(
         threads=torch.get_num_threads(),
         torch=torch.__version__,
     )
-    folder = folder or Path(decoder.source)
     model.half().save_pretrained(folder)
     (folder / "record.json").write_text(json.dumps(asdict(record), indent=1) + "\n")
     return record
+
+
+def _check_own(folder: Path, decoder: Decoder, tokens: int) -> None:
+    """Make sure that nothing else is overwritten; the same made again is the same."""
+    check_folder(folder)
+    if not folder.is_dir() or not any(folder.iterdir()):
+        return
+    try:
+        held = json.loads((folder / "record.json").read_text(encoding="utf-8"))
+        name, seen = held["decoder"], held["tokens"]
+    except (OSError, ValueError, KeyError, TypeError):
+        raise ToolkitError(
+            f"{folder} is not empty and holds no decoder of the suite; name another folder"
+        ) from None
+    if (name, seen) != (decoder.name, tokens):
+        raise ToolkitError(
+            f"{folder} holds {name} after {seen:,} tokens, not {decoder.name} after {tokens:,}; "
+            "name another folder, or move that one away"
+        )
 
 
 def _token_stream(decoder: Decoder, *, held_out: bool) -> np.ndarray:

@@ -23,6 +23,7 @@ from toolkit.pairs.tokens import TokenisedPairs, tokenise
 from toolkit.runs import RunConfig, RunRecord, write_atomically
 from toolkit.training import checkpoints, defaults
 from toolkit.training.evaluation import Evaluation, HeldOut, evaluate, held_out_set
+from toolkit.training.folder import check_own
 from toolkit.training.schedule import Schedule, plan_steps, warmup_cosine
 
 if TYPE_CHECKING:
@@ -153,7 +154,7 @@ def train(
     leaves its record in `record.json`, written last and atomically.
 
     Raises:
-        ToolkitError: The configuration cannot be run; says why.
+        ToolkitError: The configuration cannot be run, or the folder holds another run.
     """
     record, _ = train_encoder(
         config, folder, progress=progress, checkpoint_seconds=checkpoint_seconds
@@ -169,11 +170,12 @@ def train_encoder(
     checkpoint_seconds: float = _CHECKPOINT_SECONDS,
 ) -> tuple[RunRecord, PreTrainedModel]:
     """`train`, with the trained encoder beside the record."""
+    if folder is not None:
+        check_own(folder, config)
+        folder.mkdir(parents=True, exist_ok=True)
     run = prepare(config)
     model = load_encoder(run)
     optimizer = make_optimizer(model, lr=run.lr, weight_decay=config.weight_decay)
-    if folder is not None:
-        folder.mkdir(parents=True, exist_ok=True)
     steps_done, seconds, last = _train_steps(
         run, model, optimizer, folder, progress, checkpoint_seconds
     )
@@ -211,7 +213,7 @@ def _train_steps(
         chunk_tokens=config.chunk_tokens,
         checkpointing=config.checkpointing,
     )
-    state = folder and checkpoints.restore(folder, config.to_dict(), model, optimizer)
+    state = folder and checkpoints.restore(folder, config, model, optimizer)
     first, seconds = (state.step, state.seconds) if state else (0, 0.0)
     run.curve[:] = [tuple(point) for point in state.curve] if state else []
     evaluated = _evaluation_steps(run)

@@ -1,0 +1,33 @@
+"""Numbers on the command line, for argparse: what is wrong with one is said in its words."""
+
+import argparse
+import math
+
+
+def whole(text: str) -> int:
+    """A whole number from 1."""
+    try:
+        if (number := int(text)) >= 1:
+            return number
+    except ValueError:
+        pass
+    raise argparse.ArgumentTypeError(f"must be a whole number from 1, not {text!r}")
+
+
+def positive(text: str) -> float:
+    """A positive finite number."""
+    try:
+        if (number := float(text)) > 0 and math.isfinite(number):
+            return number
+    except ValueError:
+        pass
+    raise argparse.ArgumentTypeError(f"must be a positive number, not {text!r}")
+
+
+def resources(text: str) -> dict[str, float]:
+    """GPU=1,MEMORY=2e10 as dask takes it."""
+    pairs = [part.partition("=") for part in text.split(",")]
+    try:
+        return {name.strip(): positive(number) for name, _, number in pairs if name.strip()}
+    except argparse.ArgumentTypeError:
+        raise argparse.ArgumentTypeError(f"must read GPU=1,MEMORY=2e10, not {text!r}") from None
