@@ -333,6 +333,20 @@ def test_the_published_chinchilla_fit_comes_from_the_command_line(fit_json):
 
 
 @published
+def test_the_published_chinchilla_fit_comes_from_a_form_of_ones_own(fit_json):
+    report = fit_json(
+        PUBLISHED / "chinchilla_points.csv", "--objective", "huber-log", "--drop-highest-loss", 5,
+        "--form", "E + A*(params/1e6)**-alpha + B*(train_flop/(6*params))**-beta",
+        "--bootstrap", 0, "--starts", 50,
+    )  # fmt: skip
+    assert report["objective"] <= 1.01830e-3
+    assert report["params"]["beta"]["value"] == pytest.approx(0.3672, abs=1e-3)
+    in_millions = 477.84 * 1e6**-0.34731
+    assert report["params"]["A"]["value"] == pytest.approx(in_millions, rel=0.02)
+    assert report["middle"]["amplitudes"]["A"]["value"] == pytest.approx(0.379, abs=0.002)
+
+
+@published
 def test_the_published_llama_3_law_comes_from_the_command_line(fit_json):
     report = fit_json(PUBLISHED / "llama3_isoflop_points.csv", "--form", "isoflop")
     assert report["params"]["exponent"]["value"] == pytest.approx(0.537, abs=0.002)
@@ -420,14 +434,23 @@ def test_methods_of_bounded_laws_are_compared_by_their_asymptote(fit_json, tmp_p
     [
         ({"candidates": None}, (), "no column 'candidates', over how many candidates the loss"),
         ({"candidates": [512, 1024] * 18}, (), "several values (512, 1024)"),
-        ({"candidates": 1}, (), "must hold two candidates or more, not 1"),
+        ({"candidates": 1}, (), "two candidates or more; column 'candidates' has 1"),
         ({"candidates": "many"}, (), "must hold numbers"),
-        ({"candidates": None}, ("--candidates", "1"), "two candidates or more, not 1"),
-        ({"candidates": None}, ("--candidates", "nan"), "two candidates or more, not nan"),
+        ({"candidates": None}, ("--candidates", "1"), "two candidates or more; --candidates has 1"),
+        (
+            {"candidates": None},
+            ("--candidates", "nan"),
+            "two candidates or more; --candidates has nan",
+        ),
         ({"candidates": None}, ("--candidates", "pool"), "no column 'pool', over how many"),
         ({"loss": np.linspace(6.88, 6.95, 36)}, (), "all 36 runs are at chance"),
         ({"loss": np.linspace(7, 8, 36)}, (), "all 36 runs are at chance"),
         ({"params": 1e5}, (), "different values of params"),
+        (
+            {},
+            ("--form", "saturating", "--x", "tokens", "--pin", "ceiling=1"),
+            "no parameter 'ceiling'",
+        ),
         ({}, ("--pin", "A=40"), "pin alpha too"),
         ({}, ("--objective", "asymmetric"), "unknown objective 'asymmetric'; did you mean"),
         ({}, ("--at", "params=1e6"), "the point lacks tokens"),
@@ -439,7 +462,7 @@ def test_methods_of_bounded_laws_are_compared_by_their_asymptote(fit_json, tmp_p
 )
 def test_a_mistake_about_a_bounded_law_is_one_sentence(changes, args, expected, sentence, tmp_path):
     path = write(tmp_path / "t.csv", study(**changes))
-    assert expected in sentence(path, "--form", "bounded", "--bootstrap", 0, *args)
+    assert expected in sentence(path, "--form", "bounded", "--bootstrap", 0, "--starts", 5, *args)
 
 
 @pytest.mark.parametrize("form", ["bounded", "E + A*params**-alpha + B*tokens**-beta"])

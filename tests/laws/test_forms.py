@@ -101,6 +101,44 @@ def test_the_parabola_bottoms_at_its_minimum_with_its_curvature():
     assert law.value(theta, [1e5 * math.e])[0] == pytest.approx(3.2)
 
 
+LN_K = math.log(1024)
+ODDS = [0.8, 300.0, 0.3, 4000.0, 0.35]
+
+
+def test_the_bounded_law_is_its_equation():
+    n, d = np.array([1e3, 1e6, 1e9]), np.array([1e4, 1e9, 1e7])
+    e, a, alpha, b, beta = ODDS
+    x = a / n**alpha + b / d**beta
+    value = FORMS["bounded"].value([*ODDS, LN_K], [n, d])
+    assert value == pytest.approx(e + (LN_K - e) * x / (1 + x))
+
+
+def test_the_bounded_law_is_the_parametric_one_far_below_chance_and_chance_before_learning():
+    e, a, alpha, b, beta = ODDS
+    far = [[1e16], [1e18]]
+    inner = FORMS["parametric"].value([0, (LN_K - e) * a, alpha, (LN_K - e) * b, beta], far)
+    left = FORMS["bounded"].value([*ODDS, LN_K], far) - e
+    assert left == pytest.approx(inner, rel=0.02)
+    assert FORMS["bounded"].value([*ODDS, LN_K], [[1e-9], [1e-9]])[0] == pytest.approx(LN_K)
+
+
+def test_without_repeats_the_bounded_law_with_repeats_is_the_bounded_one():
+    law, theta = FORMS["bounded-repeats"], [*ODDS, LN_K, 15.0]
+    inputs = [[1e6, 1e7], [1e8, 1e9]]
+    plain = FORMS["bounded"].value([*ODDS, LN_K], inputs)
+    assert law.value(theta, [*inputs, inputs[1]]) == pytest.approx(plain)
+    once, repeated, fresh = law.value(theta, [[1e8] * 3, [1e6, 8e6, 8e6], [1e6, 1e6, 8e6]])
+    assert fresh < repeated < once < LN_K
+
+
+def test_the_best_split_of_a_budget_by_the_bounded_law_has_the_parametric_laws_exponents():
+    theta = dict(zip(FORMS["bounded"].names, np.array([*ODDS, LN_K])[:, None], strict=True))
+    g, a = (FORMS["bounded"].derived(theta)[name][0] for name in ("G", "exponent_params"))
+    sizes = np.geomspace(1e4, 1e9, 20_001)
+    loss = FORMS["bounded"].value([*ODDS, LN_K], [sizes, 1e14 / sizes])
+    assert sizes[loss.argmin()] == pytest.approx(g * 1e14**a, rel=1e-3)
+
+
 def muennighoff(params, tokens, unique, theta):
     """The data-constrained law, written out as its authors do."""
     e, a, alpha, b, beta, r_n, r_d = theta

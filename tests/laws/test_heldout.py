@@ -84,6 +84,19 @@ def test_the_parametric_law_predicts_a_table_of_its_own():
     assert found.errors == pytest.approx(np.zeros(3), abs=0.01)
 
 
+def test_where_chance_is_known_the_bounded_law_is_judged_too():
+    runs = table(saturating)
+    theta = [0.5, 300.0, 0.6, 3000.0, 0.5, np.log(64)]
+    runs["loss"] = FORMS["bounded"].value(theta, runs[["params", "tokens"]].to_numpy().T)
+    plain = predict_above(runs, BUDGETS[4])
+    assert [p.form for p in plain] == ["power", "saturating", "parametric"]
+    found = {p.form: p for p in predict_above(runs, BUDGETS[4], candidates=64)}
+    assert found["bounded"].errors == pytest.approx(np.zeros(3), abs=0.002)
+    assert roll(runs, candidates=64).best == "bounded"
+    (unknown,) = predict_above(runs, BUDGETS[4], forms=("bounded",))
+    assert "over how many candidates" in unknown.reason
+
+
 def test_without_tokens_the_parametric_law_is_left_out_with_a_reason():
     found = roll(table(saturating).drop(columns="tokens"))
     assert "parametric" not in found.errors

@@ -13,11 +13,12 @@ from toolkit.errors import ToolkitError, nearest
 from toolkit.laws.diagnosis import needed
 from toolkit.laws.fitting import fit
 from toolkit.laws.forms import form
+from toolkit.laws.forms.bounded import CEILING
 from toolkit.laws.isoflop import fit_isoflop
 from toolkit.laws.optimiser import Array, Mask
 from toolkit.laws.table import check
 
-FORMS = ("power", "saturating", "parametric")
+KNOWN = ("power", "saturating", "parametric", "bounded")
 
 
 @dataclass(frozen=True)
@@ -63,35 +64,45 @@ def predict_above(
     table: pd.DataFrame,
     cut: float,
     *,
-    forms: Sequence[str] = FORMS,
+    forms: Sequence[str] | None = None,
     params: str = "params",
     tokens: str = "tokens",
     budget: str = "budget_flop",
     loss: str = "loss",
+    candidates: float | None = None,
     starts: int = 50,
 ) -> tuple[Prediction, ...]:
     """Fit each form to the budgets up to `cut` and predict the optimal loss of those above.
 
     The optimal loss of a budget is that of its own parabola's minimum, or of the best size tried
     where there is none: no budget's value uses another's runs. Power and saturating laws are
-    fitted to the optimal losses below the cut; the parametric law to all runs below the cut, and
-    asked for the loss at the size and data of the optimum.
+    fitted to the optimal losses below the cut; parametric and bounded laws to all runs below the
+    cut, and asked for the loss at the size and data of the optimum.
+
+    Args:
+        table: One row a run.
+        cut: In FLOP.
+        forms: By default all four, bounded only where `candidates` are given.
+        params, tokens, budget, loss: Column names.
+        candidates: Over how many the loss was taken.
+        starts: Of every fit.
 
     Raises:
         ToolkitError: The cut leaves no budget on one side, or the table is wrong.
     """
     names = {"params": params, "tokens": tokens, "budget": budget, "loss": loss}
-    return _predict(_Optima.of(table, names), float(cut), forms, starts)
+    return _predict(_Optima.of(table, names, candidates), float(cut), forms, starts)
 
 
 def roll(
     table: pd.DataFrame,
     *,
-    forms: Sequence[str] = FORMS,
+    forms: Sequence[str] | None = None,
     params: str = "params",
     tokens: str = "tokens",
     budget: str = "budget_flop",
     loss: str = "loss",
+    candidates: float | None = None,
     starts: int = 50,
 ) -> Rollout:
     """`predict_above` at every cut that leaves a budget above: the rolling origin.
@@ -99,7 +110,8 @@ def roll(
     Raises:
         ToolkitError: The table is wrong, or has fewer than two budgets.
     """
-    optima = _Optima.of(table, {"params": params, "tokens": tokens, "budget": budget, "loss": loss})
+    names = {"params": params, "tokens": tokens, "budget": budget, "loss": loss}
+    optima = _Optima.of(table, names, candidates)
     predictions = [
         p for cut in optima.budgets[:-1] for p in _predict(optima, float(cut), forms, starts)
     ]
@@ -110,7 +122,7 @@ def roll(
         if able and able <= {p.form for p in predictions if p.cut == cut and not p.reason}
     ]
     errors = {}
-    for name in (name for name in forms if name in able and cuts):
+    for name in (name for name in forms or KNOWN if name in able and cuts):
         ours = [p.errors for p in predictions if p.form == name and p.cut in cuts]
         errors[name] = math.sqrt(float(np.mean(np.concatenate(ours) ** 2)))
     best = min(errors, key=lambda name: errors[name]) if errors else ""
@@ -128,16 +140,17 @@ def roll(
 
 @dataclass(frozen=True)
 class _Optima:
-    """Runs, and the optimum of each budget by its own parabola."""
+    """Runs, the optimum of each budget by its own parabola, and chance where it is known."""
 
     runs: dict[str, Array]
     budgets: Array
     loss: Array
     params: Array
     tokens: Array
+    chance: float
 
     @classmethod
-    def of(cls, table: pd.DataFrame, names: dict[str, str]) -> _Optima:
+    def of(cls, table: pd.DataFrame, names: dict[str, str], candidates: float | None) -> _Optima:
         fitted = fit_isoflop(
             table,
             x=names["params"],
@@ -168,11 +181,12 @@ class _Optima:
                     for m, i in zip(fitted.minima, inside, strict=True)
                 ]
             ),
+            math.log(candidates) if candidates else math.nan,
         )
 
 
 def _predict(
-    optima: _Optima, cut: float, forms: Sequence[str], starts: int
+    optima: _Optima, cut: float, forms: Sequence[str] | None, starts: int
 ) -> tuple[Prediction, ...]:
     below = optima.budgets <= cut * (1 + 1e-9)
     if not below.any() or below.all():
@@ -183,11 +197,11 @@ def _predict(
     above = ~below
     seen = optima.loss[above]
     predictions = []
-    for name in forms:
+    for name in forms or [name for name in KNOWN if name != "bounded" or optima.chance > 0]:
         try:
             predicted = _ask(optima, below, name, starts)
         except ToolkitError as error:
-            if name not in FORMS:
+            if name not in KNOWN:
                 raise
             predictions.append(Prediction(name, cut, (), (), (), (), str(error)))
             continue
@@ -211,15 +225,19 @@ def _ask(optima: _Optima, below: Mask, name: str, starts: int) -> Array:
         _enough(name, int(below.sum()))
         law = fit(name, optima.budgets[below], optima.loss[below], starts=starts)
         return law.form.value(law.theta, optima.budgets[above])
-    if name != "parametric":
-        raise ToolkitError(f"no held-out prediction with form {name!r}{nearest(name, FORMS)}")
-    runs = optima.runs
+    if name not in KNOWN:
+        raise ToolkitError(f"no held-out prediction with form {name!r}{nearest(name, KNOWN)}")
+    runs, pinned = optima.runs, {}
     if "tokens" not in runs:
         raise ToolkitError("the table has no tokens")
     some = runs["budget"] <= optima.budgets[below].max() * (1 + 1e-9)
+    if name == "bounded":
+        if math.isnan(optima.chance):
+            raise ToolkitError("bounded needs to know over how many candidates the loss was taken")
+        some, pinned = some & (runs["loss"] < optima.chance), {CEILING: optima.chance}
     _enough(name, int(some.sum()))
     law = fit(
         name, np.stack([runs["params"][some], runs["tokens"][some]]), runs["loss"][some],
-        starts=starts,
+        pinned=pinned, starts=starts,
     )  # fmt: skip
     return law.form.value(law.theta, np.stack([optima.params[above], optima.tokens[above]]))

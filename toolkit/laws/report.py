@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from toolkit.errors import ToolkitError, nearest
+from toolkit.laws import chance
 from toolkit.laws.allocation import allocate
 from toolkit.laws.budget_law import PowerLaw, loss_law
 from toolkit.laws.comparison import Crossover, better_at, compare_laws
@@ -157,8 +158,11 @@ def rollout(table: pd.DataFrame, columns: Columns, options: Options) -> Rollout:
     names = [str(c) for c in table.columns]
     roles = resolve(ISOFLOP, columns, names)
     checked = check(table, {k: roles[k] for k in ("params", "budget", "loss")}, keep=options.keep)
+    rows, name = table.iloc[checked.rows], columns.candidates or chance.USUAL
+    told = np.unique(pd.to_numeric(rows[name] if name in names else [name], errors="coerce"))
     return roll(
-        table.iloc[checked.rows],
+        rows,
+        candidates=float(told[0]) if len(told) == 1 and told[0] > 1 else None,
         params=roles["params"],
         tokens=roles["tokens"],
         budget=roles["budget"],

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -11,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from toolkit.errors import ToolkitError, nearest
+from toolkit.laws import chance
 from toolkit.laws.fitting import STARTS, Fit, fit
 from toolkit.laws.forms import FORMS, Form
 from toolkit.laws.forms.bounded import CEILING
@@ -18,13 +18,12 @@ from toolkit.laws.forms.custom import Expression
 from toolkit.laws.isoflop import IsoFlopFit, fit_isoflop
 from toolkit.laws.objective import Objective
 from toolkit.laws.optimiser import Array
-from toolkit.laws.table import Checked, Dropped, check, leave_out
+from toolkit.laws.table import Checked, Dropped, check
 
 ISOFLOP = "isoflop"
 NAMES = (ISOFLOP, *(name for name in FORMS if name != "parabola"))
 REPEATING = {"parametric": "data-constrained", "bounded": "bounded-repeats"}
 FLOP_PER_PARAM_TOKEN = 6.0
-CHANCE = 0.01  # Where the least loss is nearer to chance than this share of it, none has learnt.
 REPEATED = 1.01  # Times seen from which data counts as repeated.
 
 
@@ -157,16 +156,16 @@ def fit_table(
         expression = Expression.read(form, list(known), loss)
         roles = {**{role: known[role] for role in expression.inputs}, "loss": loss}
     extra = {"sigma": columns.sigma} if columns.sigma else {}
-    bounded = form in NAMES and CEILING in FORMS[form].names and CEILING not in options.pinned
-    candidates = _candidates(table, form, columns) if bounded else None
-    if isinstance(candidates, str):
-        extra["candidates"] = candidates
+    bounded = expression is None and CEILING in FORMS[form].names
+    pinned, told = dict(options.pinned), None
+    if bounded and CEILING not in pinned:
+        told = chance.candidates(table, columns.candidates)
+        extra |= {chance.USUAL: told} if isinstance(told, str) else {}
     checked = _check(table, {**roles, **extra}, options)
-    pinned = dict(options.pinned)
-    if candidates is not None:
-        pinned[CEILING] = math.log(_one(checked, candidates))
-    if CEILING in pinned and expression is None:
-        checked = _below_chance(table, checked, pinned[CEILING])
+    if told is not None:
+        pinned[CEILING] = chance.ceiling(checked, told)
+    if bounded:
+        checked = chance.below(table, checked, pinned[CEILING])
     data = checked.columns
     warnings = list(checked.warnings)
     if "flop" in roles:
@@ -201,55 +200,6 @@ def fit_table(
         checked.dropped,
         (*warnings, *mixed, *fitted.warnings),
     )
-
-
-def _candidates(table: pd.DataFrame, form: str, columns: Columns) -> str | float:
-    """The column that tells a bounded law's candidates, or their number."""
-    name = columns.candidates or "candidates"
-    if name in table.columns:
-        return name
-    try:
-        number = float(name)
-    except ValueError:
-        raise ToolkitError(
-            f"{form} needs to know chance and the table has no column {name!r}, over how many "
-            "candidates the loss was taken: add it, or give the number as --candidates 1024"
-        ) from None
-    if not 1 < number < math.inf:
-        raise ToolkitError(f"a loss is taken over two candidates or more, not {name}")
-    return number
-
-
-def _one(checked: Checked, candidates: str | float) -> float:
-    """The number of candidates that all rows have."""
-    if not isinstance(candidates, str):
-        return candidates
-    seen = np.unique(checked.columns["candidates"])
-    if len(seen) > 1:
-        listed = ", ".join(f"{k:g}" for k in seen[:5]) + (", ..." if len(seen) > 5 else "")
-        raise ToolkitError(
-            f"column {candidates!r} has several values ({listed}): losses over different numbers "
-            f"of candidates have different chance; keep one, as --keep "
-            f"{candidates}={seen[-1]:g}:{seen[-1]:g}"
-        )
-    if seen[0] <= 1:
-        raise ToolkitError(
-            f"column {candidates!r} must hold two candidates or more, not {seen[0]:g}"
-        )
-    return float(seen[0])
-
-
-def _below_chance(table: pd.DataFrame, checked: Checked, ceiling: float) -> Checked:
-    """The rows whose loss is below chance; a run that memorised or diverged tells no law."""
-    loss = checked.columns["loss"]
-    chance = f"chance, ln {math.exp(ceiling):.6g} = {ceiling:.4g}"
-    if loss.min() > (1 - CHANCE) * ceiling:
-        raise ToolkitError(
-            f"all {len(loss)} runs are at {chance}, or above it (the least loss is "
-            f"{loss.min():.4g}): nothing was learnt that a law could tell"
-        )
-    reason = f"loss is not below {chance}: memorised or diverged"
-    return leave_out(table, checked, loss >= ceiling, reason)
 
 
 def _repeats(table: pd.DataFrame, law: Form, checked: Checked) -> list[str]:

@@ -23,11 +23,12 @@ Evaluation = tuple[Array, list[Array]]
 
 @dataclass(frozen=True)
 class Shift:
-    """How it moves with an input's centre c: published = coordinate + factor * times * c."""
+    """How it moves with an input's centre c: published = coordinate + factor * times * (c + by)."""
 
     axis: int
     factor: float
     times: str = ""  # The exponent that multiplies the centre; empty for 1.
+    by: float = 0.0  # The log of a number that multiplies the input.
 
 
 @dataclass(frozen=True)
@@ -137,7 +138,7 @@ class Form:
             offset[:, k] = unit * (p.unit and p.log)
             for s in p.shifts:
                 times = phi[:, self.names.index(s.times)] if s.times else 1.0
-                offset[:, k] += s.factor * times * centre[s.axis]
+                offset[:, k] += s.factor * times * (centre[s.axis] + s.by)
         return offset
 
     def value(self, theta: Any, inputs: Any) -> Array:
