@@ -65,16 +65,10 @@ def test_every_field_changes_the_run_id():
     changed = {
         **{"decoder": "small-15k", "budget_flop": 1.0000001e11, "data": "x", "lr": 1e-3},
         **{"flop_convention": "paper", "batch_pairs": 8, "max_pairs": 9, "max_tokens": 10},
-        **{
-            "temperature": 0.1,
-            "pooling": "last",
-            "special_tokens": False,
-            "lora_rank": 2,
-            "lora_alpha": 2.0,
-            "seed": 1,
-        },
+        **{"temperature": 0.1, "pooling": "last", "lora_rank": 2, "lora_alpha": 2.0, "seed": 1},
         **{"lora_targets": ("dense",), "weight_decay": 0.0, "warmup": 0.0, "candidates": 4},
         **{"checkpointing": True, "chunk_tokens": 64, "special_tokens": False},
+        **{"precision": "bfloat16"},
     }
     ids = {replace(config, **{name: value}).run_id for name, value in changed.items()}
     assert set(changed) == {f.name for f in fields(RunConfig)} - {"method", "trained_blocks"}
@@ -167,7 +161,8 @@ def test_an_empty_table_still_has_its_columns():
 def test_a_table_that_was_cut_off_is_refused_with_its_line(tmp_path):
     text = table_csv([record(replace(CONFIG, seed=seed)) for seed in range(3)])
     (tmp_path / "runs.csv").write_text(text[: text.index("small-7k") + 60])
-    with pytest.raises(ToolkitError, match=r"line 2 has \d+ cells, the header 41"):
+    columns = text.splitlines()[0].count(",") + 1
+    with pytest.raises(ToolkitError, match=rf"line 2 has \d+ cells, the header {columns}"):
         read_table(tmp_path)
 
 

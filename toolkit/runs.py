@@ -29,9 +29,10 @@ if TYPE_CHECKING:
 METHODS = ("full", "freeze", "lora", "bias")
 CONVENTIONS = ("paper", "model", "hardware")
 POOLINGS = ("mean", "last")
+PRECISIONS = ("auto", "float32", "bfloat16")
 ENDED = ("finished", "diverged")
 FORMAT = 1
-PARTS = ("question", "setting", "must agree", "no matter", "seed")
+PARTS = ("question", "setting", "must agree", "must agree at a size", "no matter", "seed")
 
 
 def part(name: str, default: Any = MISSING, *, late: bool = False) -> Any:
@@ -40,8 +41,9 @@ def part(name: str, default: Any = MISSING, *, late: bool = False) -> Any:
     Args:
         name: "question": what a recipe answers or is asked for. "setting": two runs that differ
             in it are different attempts at the same question, of which the better counts. "must
-            agree": their losses cannot be compared. "no matter": it changes no loss. "seed": runs
-            that differ in it alone are averaged.
+            agree": their losses cannot be compared. "must agree at a size": they are no seeds of
+            one another, though a law may go through sizes that differ in it. "no matter": it
+            changes no loss. "seed": runs that differ in it alone are averaged.
         default: Of the field; none makes it one that must be given.
         late: Whether the field is younger than records that are still read: at its default it is
             left out of the run's name, which stays what it was.
@@ -80,6 +82,8 @@ class RunConfig:
         candidates: Size of the fixed held-out set, and so candidates of its loss.
         checkpointing: Recompute blocks in the backward pass to save memory.
         chunk_tokens: Tokens of one chunk of the cached-gradient step; None chooses by memory.
+        precision: Of matrix products; the rest is float32 anyway. float32, bfloat16, or auto:
+            bfloat16 where the device multiplies in it and the decoder is wide enough to gain.
         seed: Of initialisation (LoRA) and data order.
     """
 
@@ -104,6 +108,7 @@ class RunConfig:
     candidates: int = part("must agree", 1024)
     checkpointing: bool = part("no matter", False)
     chunk_tokens: int | None = part("no matter", None)
+    precision: str = part("must agree at a size", "auto", late=True)
     seed: int = part("seed", 0)
 
     def __post_init__(self) -> None:
@@ -112,6 +117,7 @@ class RunConfig:
         one_of("method", self.method, METHODS)
         one_of("flop_convention", self.flop_convention, CONVENTIONS)
         one_of("pooling", self.pooling, POOLINGS)
+        one_of("precision", self.precision, PRECISIONS)
         positive = ("budget_flop", "temperature", "lr", "batch_pairs", "max_pairs", "max_tokens")
         for name in (*positive, "lora_rank", "lora_alpha", "trained_blocks", "chunk_tokens"):
             value = getattr(self, name)
@@ -243,6 +249,7 @@ class RunRecord:
         seconds: Wall time of training, evaluation left out. `hardware`, `code_version`: where.
         curve: Points of (step, FLOP in the run's convention, training loss, held-out loss or
             None).
+        precision: float32 or bfloat16, as resolved; records older than the field are float32.
     """
 
     config: RunConfig
@@ -269,6 +276,7 @@ class RunRecord:
     hardware: str
     code_version: str
     curve: tuple[tuple[int, float, float, float | None], ...] = ()
+    precision: str = "float32"
 
     def row(self) -> dict[str, Any]:
         """The run's row of the table: its configuration, overlaid with what came of it."""

@@ -113,11 +113,14 @@ class Rotary:
     def turn(self, heads: Tensor, *, back: bool = False) -> None:
         """Rotate heads in place, or back: shape [slots, heads, n, head_size]."""
         half = self.cos.shape[-1]
-        first, second = heads[..., :half], heads[..., half : 2 * half]
+        part = heads[..., : 2 * half].to(self.cos.dtype)
+        first, second = part[..., :half], part[..., half:]
         turned = first * self.sin
         sign = 1 if back else -1
         first.mul_(self.cos).addcmul_(second, self.sin, value=sign)
         second.mul_(self.cos).add_(turned, alpha=-sign)
+        if part.dtype != heads.dtype:  # else it is a view of them
+            heads[..., : 2 * half] = part
 
 
 def attend(
@@ -184,7 +187,8 @@ class _Explicit(torch.autograd.Function):
             stacked = _by_head(x[window.slots], window).flatten(1, 2)
             query, key, value = stacked.unbind()
             later = _later(window.size, query.dtype, query.device)
-            weights = torch.baddbmm(later, query, key.mT).softmax(-1)
+            scores = torch.baddbmm(later, query, key.mT)
+            weights = scores.softmax(-1, dtype=_exact(scores)).to(scores.dtype)
             _by_slot(result, window).copy_(_product(weights, value).unflatten(0, (-1, heads)))
             saved += [stacked, weights]
         ctx.save_for_backward(*saved)
@@ -195,15 +199,17 @@ class _Explicit(torch.autograd.Function):
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         (gradient,), layout, saved = gradients, ctx.layout, ctx.saved_tensors
         size = saved[0].shape[-1]
-        g = gradient.index_select(0, layout.slots).mul_(layout.real).unflatten(1, (-1, size))
+        g = gradient.index_select(0, layout.slots)
+        g = g.mul_(layout.real.to(g.dtype)).unflatten(1, (-1, size))
         result = g.new_empty(*g.shape[:2], 3, size)
         for number, window in enumerate(layout.windows):
             stacked, weights = saved[2 * number : 2 * number + 2]
             query, key, value = stacked.unbind()
             inward = _by_slot(g, window).flatten(0, 1)
+            exact = _exact(weights)
             scores = torch._softmax_backward_data(
-                torch.bmm(inward, value.mT), weights, -1, weights.dtype
-            )
+                torch.bmm(inward, value.mT).to(exact), weights.to(exact), -1, exact
+            ).to(weights.dtype)
             products = (scores, key), (scores.mT, query), (weights.mT, inward)
             for part, (left, right) in zip(result.unbind(2), products, strict=True):
                 out = _by_slot(part, window)
@@ -227,6 +233,11 @@ def _by_slot(x: Tensor, window: Window) -> Tensor:
 def _product(left: Tensor, right: Tensor) -> Tensor:
     """Batched product; a narrow one is four times as fast on a CPU when done transposed."""
     return torch.bmm(right.mT, left.mT).mT if right.shape[-1] < 16 else torch.bmm(left, right)
+
+
+def _exact(x: Tensor) -> torch.dtype:
+    """The type for what is not a product: never less than float32."""
+    return torch.promote_types(x.dtype, torch.float32)
 
 
 @lru_cache(maxsize=64)

@@ -22,15 +22,22 @@ from transformers import PreTrainedModel
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
 from toolkit.contrast.attention import Layout, Rotary, attend, lay_out
+from toolkit.contrast.precision import FLOAT32, arithmetic, resolve, rounded_weights
 from toolkit.decoders import find_blocks
 from toolkit.errors import ToolkitError
 
 PACKED = "packed_causal"
 
 
-def body_of(model: PreTrainedModel) -> Body:
-    """The fastest body that runs this decoder exactly."""
-    return NeoxBody(model) if NeoxBody.runs(model) else HubBody(model)
+def body_of(model: PreTrainedModel, precision: str = "auto") -> Body:
+    """The fastest body that runs this decoder exactly.
+
+    Args:
+        model: Decoder.
+        precision: auto, float32 or bfloat16: of its products (`toolkit.contrast.precision`).
+    """
+    kind = NeoxBody if NeoxBody.runs(model) else HubBody
+    return kind(model, precision)
 
 
 class Body(ABC):
@@ -40,13 +47,20 @@ class Body(ABC):
         model: The decoder, with trained parameters requiring gradients.
         first_trained: The lowest block that takes part in the backward pass.
         packed: Whether it runs on a packed stream; if not, texts of a chunk are padded.
+        precision: float32 or bfloat16: of its products. A model that is not in float32 runs in
+            its own type, which this then calls float32.
+        rounded: Within `ready`, the copies of weights that products take in place of parameters.
     """
 
     packed = True
 
-    def __init__(self, model: PreTrainedModel) -> None:
+    def __init__(self, model: PreTrainedModel, precision: str = "auto") -> None:
         self.model: Any = model
-        self.embedding: Any = model.get_input_embeddings()
+        self.embedding: Any = self.model.get_input_embeddings()
+        self.precision = FLOAT32
+        if self.like.dtype == torch.float32:
+            self.precision = resolve(precision, self.width, self.like.device)
+        self.rounded: list[Tensor] = []
         self.blocks = find_blocks(model, model.config.model_type)
         if any(p.requires_grad for p in self.embedding.parameters()):
             self.first_trained = 0
@@ -55,23 +69,48 @@ class Body(ABC):
             self.first_trained = [*trained, True].index(True)
 
     @property
+    def width(self) -> int:
+        """Of the embedding's vectors."""
+        return self.embedding.weight.shape[-1]
+
+    @property
     def like(self) -> Tensor:
         """A parameter: of the device and the type that everything is in."""
         return next(self.model.parameters())
 
-    @abstractmethod
     def prefix(self, tokens: Tensor, layout: Layout) -> Any:
         """Through the frozen blocks, without a graph: what `trunk` takes for states."""
+        if not self.first_trained:
+            return tokens
+        with torch.no_grad(), arithmetic(self.precision, self.like.device):
+            return self._prefix(tokens, layout)
 
-    @abstractmethod
     def trunk(self, states: Any, layout: Layout, *, checkpointing: bool = False) -> Tensor:
         """Through the trained blocks and the final norm: states, shape [tokens, hidden]."""
+        with arithmetic(self.precision, self.like.device):
+            states = self._trunk(states, layout, checkpointing)
+        return states.to(self.like.dtype)
+
+    @abstractmethod
+    def _prefix(self, tokens: Tensor, layout: Layout) -> Any: ...
+
+    @abstractmethod
+    def _trunk(self, states: Any, layout: Layout, checkpointing: bool) -> Tensor: ...
 
     @contextmanager
     def ready(self) -> Iterator[None]:
-        """Within it the model runs as a body, in bfloat16 on a GPU; after it, as before."""
-        with torch.autocast("cuda", torch.bfloat16, enabled=self.like.is_cuda):
+        """Within it the model runs as a body, backward passes included; after it, as before."""
+        if self.precision == FLOAT32:
             yield
+            return
+        with rounded_weights(self.model) as self.rounded:
+            yield
+        self.rounded = []
+
+    @property
+    def weights(self) -> list[Tensor]:
+        """All that the model keeps whether or not there is a graph."""
+        return [*self.model.parameters(), *self.model.buffers(), *self.rounded]
 
 
 class NeoxBody(Body):
@@ -82,8 +121,8 @@ class NeoxBody(Body):
     as their start value, and so do a LoRA layer's outputs; no masks, no hooks.
     """
 
-    def __init__(self, model: PreTrainedModel) -> None:
-        super().__init__(model)
+    def __init__(self, model: PreTrainedModel, precision: str = "auto") -> None:
+        super().__init__(model, precision)
         self.heads = model.config.num_attention_heads
         self.rotary = self._rotary(256)
 
@@ -108,14 +147,13 @@ class NeoxBody(Body):
         cos, sin = (table[0, :, : table.shape[-1] // 2].contiguous() for table in tables)
         return Rotary(cos, sin)
 
-    def prefix(self, tokens: Tensor, layout: Layout) -> Tensor:
+    def _prefix(self, tokens: Tensor, layout: Layout) -> Tensor:
         rotary = self._angles(layout)
-        with torch.no_grad():
-            for block in self.blocks[: self.first_trained]:
-                tokens = self._block(block, tokens, layout, rotary)
+        for block in self.blocks[: self.first_trained]:
+            tokens = self._block(block, tokens, layout, rotary)
         return tokens
 
-    def trunk(self, states: Tensor, layout: Layout, *, checkpointing: bool = False) -> Tensor:
+    def _trunk(self, states: Tensor, layout: Layout, checkpointing: bool) -> Tensor:
         rotary = self._angles(layout)
         for block in self.blocks[self.first_trained :]:
             if checkpointing:
@@ -142,7 +180,7 @@ def _linear(layer: Any, states: Tensor) -> Tensor:
 
 
 def _add_linear(total: Tensor, layer: Any, states: Tensor) -> Tensor:
-    """`total` plus a linear layer without its bias: the product starts from `total`."""
+    """`total` plus a linear layer without its bias."""
     return _add_adapter(_add_product(total, states, layer.weight), layer, states)
 
 
@@ -156,7 +194,11 @@ def _add_adapter(total: Tensor, layer: Any, states: Tensor) -> Tensor:
 
 
 def _add_product(total: Tensor, states: Tensor, weight: Tensor, scale: float = 1.0) -> Tensor:
-    return torch.addmm(total, states, weight.T, alpha=scale)
+    """`total` plus a product, which starts from it unless it is rounded and `total` is not."""
+    if weight.dtype == total.dtype:
+        return torch.addmm(total, states, weight.T, alpha=scale)
+    # Added in one type: to add tensors of two is four times as slow on a CPU.
+    return torch.add(total, F.linear(states, weight).to(total.dtype), alpha=scale)
 
 
 class HubBody(Body):
@@ -168,9 +210,11 @@ class HubBody(Body):
     causal attention does not see.
     """
 
-    def __init__(self, model: PreTrainedModel) -> None:
-        super().__init__(model)
+    def __init__(self, model: PreTrainedModel, precision: str = "auto") -> None:
+        super().__init__(model, precision)
+        precision, self.precision = self.precision, FLOAT32  # rounding would hide a difference
         self.packed = self._packs()
+        self.precision = precision
 
     @torch.no_grad()
     def _packs(self) -> bool:
@@ -203,17 +247,14 @@ class HubBody(Body):
             config._attn_implementation = attention
             self.model.train(training)
 
-    def prefix(self, tokens: Tensor, layout: Layout) -> Any:
-        if not self.first_trained:
-            return tokens
+    def _prefix(self, tokens: Tensor, layout: Layout) -> Any:
         caught: list[Any] = []
         last = self.blocks[self.first_trained - 1]
-        stopping = _forward_as(last, _stopping(last.forward, caught))
-        with torch.no_grad(), stopping, suppress(_Stop):
+        with _forward_as(last, _stopping(last.forward, caught)), suppress(_Stop):
             self._forward(self._rectangle(tokens, layout), layout)
         return caught[0]
 
-    def trunk(self, states: Any, layout: Layout, *, checkpointing: bool = False) -> Tensor:
+    def _trunk(self, states: Any, layout: Layout, checkpointing: bool) -> Tensor:
         with ExitStack() as stack:
             for block in self.blocks[: self.first_trained]:
                 stack.enter_context(_forward_as(block, lambda *_, **__: states))
@@ -300,6 +341,8 @@ def _packed_attention(
             f"{sliding_window}; set max_tokens to at most that"
         )
     heads, size = query.shape[1], query.shape[-1]
+    # Norms and rotary angles may have left some of them in float32: `value` is as products are.
+    query, key = query.to(value.dtype), key.to(value.dtype)
     key, value = (x.repeat_interleave(heads // x.shape[1], 1) for x in (key, value))
     mixed = torch.stack((query[0], key[0], value[0]), 2).transpose(0, 1).flatten(1)
     out = attend(mixed, packed_layout, heads, scaling or size**-0.5)

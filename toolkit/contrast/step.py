@@ -67,6 +67,7 @@ class ContrastiveStep:
         chunk_tokens: Tokens of a chunk, of which one at a time keeps a graph; None chooses by
             memory, and keeps everything where it fits.
         checkpointing: Keep no activations within trained blocks; recompute them.
+        precision: auto, float32 or bfloat16: of its products (`toolkit.contrast.precision`).
     """
 
     def __init__(
@@ -77,8 +78,9 @@ class ContrastiveStep:
         pooling: str = "mean",
         chunk_tokens: int | None = None,
         checkpointing: bool = False,
+        precision: str = "auto",
     ) -> None:
-        self.body = body_of(model)
+        self.body = body_of(model, precision)
         self.trained = [p for p in model.parameters() if p.requires_grad]
         self.temperature = temperature
         self.pooling = pooling
@@ -113,7 +115,7 @@ class ContrastiveStep:
             return body.trunk(body.prefix(tokens, layout), layout, checkpointing=self.checkpointing)
 
         with body.ready():
-            taken = memory.graph_bytes(run, [*body.model.parameters(), *body.model.buffers()])
+            taken = memory.graph_bytes(run, body.weights)
         fitting = memory.SHARE * memory.free_bytes(like.device) * longest / max(1, taken)
         # A power of two, so that a little more or less free memory changes nothing.
         self.kept_tokens = 1 << max(6, int(fitting).bit_length() - 1)
@@ -220,6 +222,7 @@ def embed(
     *,
     pooling: str = "mean",
     chunk_tokens: int | None = None,
+    precision: str = "auto",
 ) -> Tensor:
     """Embeddings of texts, without gradients: float32 (or the model's dtype), shape [texts, h].
 
@@ -228,8 +231,9 @@ def embed(
         texts: In any order; the embeddings come in the same.
         pooling: mean over real tokens, or last token.
         chunk_tokens: Tokens of one forward pass; None for what suits the device.
+        precision: auto, float32 or bfloat16: of the products.
     """
-    body = body_of(model)
+    body = body_of(model, precision)
     execution = plan_step(
         texts.lengths, chunk_tokens=chunk_tokens or chunk_size(body.like), packed=body.packed
     )

@@ -20,6 +20,7 @@ import pandas as pd
 
 from toolkit.errors import ToolkitError, nearest
 from toolkit.laws.table import check
+from toolkit.runs import fields_that
 
 CELL = ("method", "params", "budget_flop")
 SETTINGS = ("lr", "batch_pairs", "lora_rank", "trained_blocks")
@@ -87,6 +88,9 @@ class Comparable:
             if column in runs.columns:
                 common = runs[column].fillna("").mode().iloc[0]
                 runs = _only(runs, column, common, excluded, warnings)
+        for column in fields_that("must agree at a size"):
+            if column in runs.columns:
+                runs = _agreeing_at_a_size(runs, column, excluded, warnings)
         runs, limited = _unlimited(runs, excluded)
         cell = list(CELL)
         if apart is not None and apart in runs.columns and apart not in CELL:
@@ -171,6 +175,21 @@ def _only(
             reason = f"budgets counted in the {others} convention, not in {value}"
         excluded.append(Excluded(reason, len(names), names))
         warnings.append(f"{n_runs(len(names))} left out: {reason}")
+    return runs[same]
+
+
+def _agreeing_at_a_size(
+    runs: pd.DataFrame, column: str, excluded: list[Excluded], warnings: list[str]
+) -> pd.DataFrame:
+    """Of each size the runs with its most common value; rows older than the column are kept."""
+    sizes = runs.groupby("params")[column]
+    common = sizes.transform(lambda values: values.mode().iloc[0] if values.notna().any() else None)
+    same = ((runs[column] == common) | runs[column].isna()).to_numpy()
+    if not same.all():
+        names = tuple(_label(runs, int(row)) for row in np.flatnonzero(~same))
+        reason = f"{column} is not that of most runs of the same decoder"
+        excluded.append(Excluded(reason, len(names), names))
+        warnings.append(f"{n_runs(len(names))} left out: {reason} ({_some(names)})")
     return runs[same]
 
 

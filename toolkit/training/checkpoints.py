@@ -27,12 +27,16 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class State:
-    """Where a run stands: steps done, seconds trained, and its curve so far."""
+    """Where a run stands: steps done, seconds trained, its curve so far, its precision.
+
+    A run keeps its precision, even where it goes on on a machine that would have chosen another.
+    """
 
     config: dict
     step: int
     seconds: float
     curve: list
+    precision: str = "float32"
 
     @property
     def name(self) -> str:

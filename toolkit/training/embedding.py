@@ -28,7 +28,7 @@ def embed_texts(model: PreTrainedModel, config: RunConfig, texts: Sequence[str])
     """
     empty, _ = stand_in(decoders.load_tokenizer(decoders.find(config.decoder)))
     ids = Ragged.of([ids or [empty] for ids in run_ids(config, texts)])
-    vectors = embed(model, ids, pooling=config.pooling)
+    vectors = embed(model, ids, pooling=config.pooling, precision="float32")
     return torch.nn.functional.normalize(vectors.float(), dim=-1).cpu()
 
 

@@ -64,10 +64,13 @@ def evaluate(
     *,
     temperature: float,
     pooling: str,
+    precision: str = "auto",
 ) -> Evaluation:
     """Loss and retrieval measures of an encoder on the fixed held-out set."""
-    queries = embed(model, held_out.queries, pooling=pooling).float()
-    positives = embed(model, held_out.positives, pooling=pooling).float()
+    queries, positives = (
+        embed(model, texts, pooling=pooling, precision=precision).float()
+        for texts in (held_out.queries, held_out.positives)
+    )
     loss = info_nce(queries, positives, temperature)
     similarity = torch.nn.functional.normalize(queries) @ torch.nn.functional.normalize(positives).T
     # Ties count against the model: a collapsed encoder must not look perfect.

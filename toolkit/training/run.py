@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import os
-import platform
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -15,8 +14,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from toolkit import __version__, decoders, flops, methods
-from toolkit.contrast import distributed
+from toolkit import __version__, decoders, flops, machine, methods
+from toolkit.contrast import distributed, precision
 from toolkit.contrast.packing import plan_step
 from toolkit.contrast.step import ContrastiveStep
 from toolkit.pairs.tokens import TokenisedPairs, tokenise
@@ -61,6 +60,7 @@ class Run:
     config: RunConfig
     decoder: decoders.Decoder
     method: methods.Method
+    precision: str
     lr: float
     schedule: Schedule
     train: TokenisedPairs
@@ -92,6 +92,7 @@ def prepare(config: RunConfig) -> Run:
         config=config,
         decoder=decoder,
         method=method,
+        precision=precision.resolve(config.precision, decoder.shape.hidden, device()),
         lr=config.lr or defaults.learning_rate(config.method, decoder),
         schedule=plan_steps(
             data.train,
@@ -205,6 +206,10 @@ def _train_steps(
     """
     config, schedule = run.config, run.schedule
     spent = schedule.spent[:, ("paper", "model", "hardware").index(config.flop_convention)]
+    state = folder and checkpoints.restore(folder, config, model, optimizer)
+    first, seconds = (state.step, state.seconds) if state else (0, 0.0)
+    run.curve[:] = [tuple(point) for point in state.curve] if state else []
+    run.precision = state.precision if state else run.precision
     kind = distributed.SharedStep if distributed.size() > 1 else ContrastiveStep
     contrastive_step = kind(
         model,
@@ -212,10 +217,8 @@ def _train_steps(
         pooling=config.pooling,
         chunk_tokens=config.chunk_tokens,
         checkpointing=config.checkpointing,
+        precision=run.precision,
     )
-    state = folder and checkpoints.restore(folder, config, model, optimizer)
-    first, seconds = (state.step, state.seconds) if state else (0, 0.0)
-    run.curve[:] = [tuple(point) for point in state.curve] if state else []
     evaluated = _evaluation_steps(run)
     drawn = max(1, schedule.steps // _CURVE_POINTS)
     loss, saved = 0.0, time.monotonic()
@@ -237,7 +240,7 @@ def _train_steps(
         progress(Progress(done, schedule.steps, float(spent[step]), loss, held_out))
         due = time.monotonic() - saved > checkpoint_seconds
         if folder is not None and due and distributed.rank() == 0:
-            state = checkpoints.State(config.to_dict(), done, seconds, run.curve)
+            state = checkpoints.State(config.to_dict(), done, seconds, run.curve, run.precision)
             checkpoints.save(folder, state, model, optimizer)
             saved = time.monotonic()
     return schedule.steps, seconds, loss
@@ -245,7 +248,13 @@ def _train_steps(
 
 def _measure(run: Run, model: PreTrainedModel) -> Evaluation:
     config = run.config
-    return evaluate(model, run.held_out, temperature=config.temperature, pooling=config.pooling)
+    return evaluate(
+        model,
+        run.held_out,
+        temperature=config.temperature,
+        pooling=config.pooling,
+        precision=run.precision,
+    )
 
 
 def _evaluation_steps(run: Run) -> frozenset[int]:
@@ -285,6 +294,7 @@ def _record(run: Run, steps: int, seconds: float, final: Evaluation | None) -> R
         hardware=hardware_name() + (f", {distributed.size()} processes" * (distributed.size() > 1)),
         code_version=__version__,
         curve=tuple(run.curve),
+        precision=run.precision,
     )
 
 
@@ -294,12 +304,4 @@ def hardware_name() -> str:
     if torch.cuda.is_available():
         return f"{torch.cuda.get_device_name()}, torch {torch.__version__}"
     threads = torch.get_num_threads()
-    return f"{_processor()}, {threads} of {os.cpu_count()} cores, torch {torch.__version__}"
-
-
-def _processor() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-        return next(line for line in lines if line.startswith("model name")).split(":")[1].strip()
-    except (OSError, StopIteration):
-        return platform.processor() or platform.machine()
+    return f"{machine.processor()}, {threads} of {os.cpu_count()} cores, torch {torch.__version__}"
