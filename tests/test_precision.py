@@ -19,11 +19,11 @@ from toolkit.contrast import memory, precision
 from toolkit.contrast.attention import lay_out
 from toolkit.contrast.bodies import body_of
 from toolkit.contrast.step import ContrastiveStep, embed, info_nce
+from toolkit.decoders import config_shape, neox_shape
 from toolkit.errors import ToolkitError
 from toolkit.pairs.tokens import Ragged
 from toolkit.recipe.comparable import Comparable
 from toolkit.runs import METHODS, RunConfig, RunRecord
-from toolkit.suite import config_shape, neox_shape
 from toolkit.training import run as training
 from toolkit.training.run import make_optimizer, prepare, train
 
