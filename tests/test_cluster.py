@@ -13,9 +13,9 @@ import pytest
 from tests.processes import MARK, marked, within
 from tests.sweeps import WRITE, make_sweep
 from toolkit.errors import ToolkitError
-from toolkit.runs import read_table
 from toolkit.sweep import cluster
 from toolkit.sweep.execution import run_sweep
+from toolkit.tables import read_table
 
 SIX = "  - {method: [full, bias], budget_flop: [1e9, 2e9, 3e9]}"
 # An attempt notes that it was made and on which worker.

@@ -400,7 +400,6 @@ def test_bad_tables_are_one_sentence(tmp_path, capsys):
     bad = {
         "nothing": None,
         "empty": good.iloc[:0],
-        "no-method": good.drop(columns="method"),
         "no-loss": good.drop(columns="loss"),
         "text": good.astype({"loss": object}).assign(loss="low"),
         "zero": good.assign(params=0),

@@ -15,11 +15,11 @@ from toolkit.runs import (
     RunRecord,
     fields_that,
     read_record,
-    read_table,
     run_table,
     table_csv,
     write_atomically,
 )
+from toolkit.tables import read_table
 
 CONFIG = RunConfig("small-7k", 1e11)
 

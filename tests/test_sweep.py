@@ -12,10 +12,11 @@ import pytest
 
 from tests.sweeps import WRITE, make_sweep, record
 from toolkit.errors import ToolkitError
-from toolkit.runs import read_record, read_table, table_csv
+from toolkit.runs import read_record, table_csv
 from toolkit.sweep import attempt as attempts
 from toolkit.sweep import locks
 from toolkit.sweep.execution import run_sweep
+from toolkit.tables import read_table
 
 SIX = "  - {method: [full, bias], budget_flop: [1e9, 2e9, 3e9]}"
 TWO = "  - {budget_flop: [1e9, 2e9]}"

@@ -9,7 +9,8 @@ import pytest
 import yaml
 
 from toolkit import cli
-from toolkit.runs import RunConfig, read_record, read_table
+from toolkit.runs import RunConfig, read_record
+from toolkit.tables import read_table
 
 NOTEBOOKS = Path(__file__).resolve().parent.parent / "notebooks"
 

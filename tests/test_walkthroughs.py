@@ -16,7 +16,7 @@ from nbclient import NotebookClient
 from toolkit import decoders, synthetic
 from toolkit.explorer import find_sweeps
 from toolkit.recipe.study import Study
-from toolkit.runs import read_table
+from toolkit.tables import read_table
 from toolkit.teaching import Wrong, check
 from toolkit.text import scientific
 

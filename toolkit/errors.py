@@ -3,6 +3,8 @@
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
+ROOM = 360  # Characters for the names that a sentence lists; a table may have hundreds.
+
 
 class ToolkitError(Exception):
     """A mistake that its maker can mend: one clear sentence saying what, where and what to do.
@@ -54,5 +56,13 @@ def nearest(word: str, known: list[str] | tuple[str, ...]) -> str:
 
     close = get_close_matches(word, known, n=3, cutoff=0.5)
     if close:
-        return f"; did you mean {' or '.join(close)}?"
-    return f"; known: {', '.join(known)}"
+        return f"; did you mean {' or '.join(map(_short, close))}?"
+    listed = [_short(name) for name in known]
+    while len(", ".join(listed)) > ROOM:
+        listed.pop()
+    more = f" and {len(known) - len(listed)} more" if len(listed) < len(known) else ""
+    return f"; known: {', '.join(listed)}{more}"
+
+
+def _short(name: str, most: int = 40) -> str:
+    return name if len(name) <= most else f"{name[: most - 1]}…"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from html import escape
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,8 @@ from toolkit.recipe.recount import CONVENTIONS, recount
 from toolkit.recipe.study import Study
 from toolkit.recipe.trial import Trial, put_to_test
 from toolkit.recipe.wording import loss, method_name, signed, spread
-from toolkit.runs import read_table, write_atomically
+from toolkit.runs import write_atomically
+from toolkit.tables import read_table
 from toolkit.text import count, scientific
 
 TEMPLATE = Path(__file__).resolve().parent.parent / "notebooks" / "report.ipynb"
@@ -204,11 +205,20 @@ def said(estimate: Estimate, show: Any) -> str:
     return text if math.isnan(estimate.low) else f"{text} ({spread(estimate, show)})"
 
 
-def build(sweep: str | Path, budget_flop: float | None = None) -> Study:
+def build(
+    sweep: str | Path,
+    budget_flop: float | None = None,
+    reading: Mapping[str, Any] | None = None,
+) -> Study:
     """Execute the report's notebook for a sweep and write it beside the run table.
 
     Writes report.ipynb, report.html, recipe.json, fits.json and figures/ into `output_folder`. A
     second build replaces the first.
+
+    Args:
+        sweep: Its folder, or any run table.
+        budget_flop: Answer for this budget as well.
+        reading: Arguments of `toolkit.tables.read_table`, plain JSON types only.
 
     Returns:
         The study that was reported on.
@@ -216,18 +226,17 @@ def build(sweep: str | Path, budget_flop: float | None = None) -> Study:
     Raises:
         ToolkitError: The table is missing or wrong, or the notebook failed.
     """
-    table = read_table(sweep)
-    study = Study.of(table)
+    study = Study.of(read_table(sweep, **(reading or {})))
     recipes(study, budget_flop)  # What cannot be answered is said here, not from a notebook.
     folder = output_folder(sweep)
     folder.mkdir(parents=True, exist_ok=True)
-    notebook = _execute(sweep, budget_flop)
+    notebook = _execute(sweep, budget_flop, reading or {})
     write_atomically(folder / NOTEBOOK, notebook)
     write_atomically(folder / HTML, as_html(notebook, f"Report: {folder.resolve().name}"))
     return study
 
 
-def _execute(sweep: str | Path, budget_flop: float | None) -> str:
+def _execute(sweep: str | Path, budget_flop: float | None, reading: Mapping[str, Any]) -> str:
     """The executed notebook as text."""
     import logging
 
@@ -238,7 +247,11 @@ def _execute(sweep: str | Path, budget_flop: float | None) -> str:
     from toolkit.sweep.kernels import KernelHost
 
     logging.getLogger("papermill").setLevel(logging.ERROR)
-    parameters = {"sweep": str(Path(sweep).resolve()), "budget_flop": budget_flop}
+    parameters = {
+        "sweep": str(Path(sweep).resolve()),
+        "budget_flop": budget_flop,
+        "reading": dict(reading),
+    }
     template = nbformat.read(TEMPLATE, as_version=4)
     with tempfile.TemporaryDirectory() as scratch, KernelHost(warm=False) as host:
         executed = Path(scratch) / NOTEBOOK  # Papermill writes in place, and reads {} in paths.

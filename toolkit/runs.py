@@ -406,34 +406,5 @@ def run_table(records: list[RunRecord]) -> pd.DataFrame:
     return pd.read_csv(io.StringIO(table_csv(records)))
 
 
-def read_table(source: str | Path) -> pd.DataFrame:
-    """The run table of a sweep's folder (its `runs.csv`) or of any CSV file.
-
-    Raises:
-        ToolkitError: There is no such table, or it is not a whole CSV: a row has fewer or more
-            cells than the header.
-    """
-    import pandas as pd
-
-    path = Path(source)
-    if path.is_dir():
-        path = path / "runs.csv"
-    if not path.is_file():
-        raise ToolkitError(
-            f"no run table at {path}; run the sweep first: python -m toolkit sweep {Path(source)}"
-        )
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-        rows = csv.reader(io.StringIO(text), strict=True)
-        width = len(next(rows, []))
-        for row in rows:
-            if row and len(row) != width:  # Pandas would fill the gap with NaN and say nothing.
-                raise ValueError(f"line {rows.line_num} has {len(row)} cells, the header {width}")
-        return pd.read_csv(io.StringIO(text))
-    except (ValueError, csv.Error, OSError) as error:
-        words = " ".join(str(error).split())
-        raise ToolkitError(f"{path} is not a readable CSV table: {words}") from error
-
-
 def _canonical(value: Any) -> str:
     return json.dumps(value, sort_keys=True, separators=(",", ":"))

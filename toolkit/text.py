@@ -60,8 +60,8 @@ def read_number(text: str) -> float:
 
 
 def pretty(text: str) -> str:
-    """Powers of ten in a sentence written as people write them: 1.6e+12 as 1.6×10¹²."""
-    return re.sub(r"\d+(?:\.\d+)?e[+-]?\d+", lambda m: scientific(float(m[0]), 3), text)
+    """Powers of ten in a sentence as people write them: 1.6e+12 as 1.6×10¹²; options stay so."""
+    return re.sub(r"(?<![=\d.])\d+(?:\.\d+)?e[+-]?\d+", lambda m: scientific(float(m[0]), 3), text)
 
 
 def duration(seconds: float) -> str:

@@ -1,5 +1,7 @@
 """Damaged input is accepted for what it is or refused in one clear sentence; never a traceback."""
 
+import gzip
+import io
 import json
 import math
 import string
@@ -7,6 +9,7 @@ from collections import Counter
 from contextlib import contextmanager
 from dataclasses import fields
 
+import pandas as pd
 import pytest
 import yaml
 from hypothesis import HealthCheck, given, settings
@@ -16,8 +19,10 @@ from tests.sweeps import record
 from toolkit.errors import ToolkitError
 from toolkit.laws.table import check
 from toolkit.pairs.sources import read_pairs
-from toolkit.runs import RunConfig, RunRecord, read_record, read_table, table_csv
+from toolkit.recipe.comparable import Comparable
+from toolkit.runs import RunConfig, RunRecord, read_record, table_csv
 from toolkit.sweep.plan import Plan, read_plan
+from toolkit.tables import read_table
 
 CONFIG = RunConfig("small-7k", 1e11, "lora", lora_rank=4, lora_targets=("dense",))
 RECORD = record(CONFIG).to_json()
@@ -33,6 +38,16 @@ grid:
 PAIRS = {
     ".jsonl": '{"query": "a b", "positive": "c"}\n{"query": "d", "positive": "é"}\n',
     ".csv": 'query,positive\n"a, b",c\nd,"é\nf"\n',
+}
+FRAME = pd.read_csv(io.StringIO(TABLE))
+TABLES = {
+    "csv": TABLE,
+    "semicolons": FRAME.to_csv(index=False, sep=";", decimal=","),
+    "utf-16": TABLE.encode("utf-16"),
+    "json lines": FRAME.to_json(orient="records", lines=True),
+    "json": FRAME.to_json(orient="records"),
+    "parquet": FRAME.to_parquet(),
+    "gzip": gzip.compress(TABLE.encode()),
 }
 INPUTS = Counter()
 
@@ -60,8 +75,8 @@ values = st.recursive(
 keys = st.sampled_from([field.name for field in fields(RunConfig)]) | st.text(max_size=12)
 
 
-def damaged(text: str, blows) -> bytes:
-    data = text.encode()
+def damaged(text: str | bytes, blows) -> bytes:
+    data = text if isinstance(text, bytes) else text.encode()
     for kind, where, length, extra in blows:
         at = int(where * len(data))
         data = {
@@ -150,14 +165,16 @@ def assert_whole(plan: Plan):
     assert all(folder.parent == plan.folder / "runs" for folder in folders)
 
 
-def a_damaged_table(folder, blows):
+def a_damaged_table(folder, kind, blows):
     path = folder / "runs.csv"
-    path.write_bytes(damaged(TABLE, blows))
+    path.write_bytes(damaged(TABLES[kind], blows))
     with clearly("run tables"):
         table = read_table(path)
         checked = check(table, {"N": "params", "C": "budget_flop", "L": "loss"})
         assert all(math.isfinite(x) and x > 0 for x in checked.columns["L"])
         assert len(checked.rows) <= len(table)
+        found = Comparable.of(table)
+        assert set(found.best.index) <= set(found.runs.index)
 
 
 def a_damaged_pair_file(folder, suffix, blows):
@@ -181,7 +198,7 @@ def fuzz(folder, examples: int) -> None:
     drive(examples, a_configuration, whole)
     drive(examples, a_damaged_sweep_file, here, damages)
     drive(examples, a_sweep_file_of_nonsense, here, st.fixed_dictionaries(sweep, optional=optional))
-    drive(examples, a_damaged_table, here, damages)
+    drive(examples, a_damaged_table, here, st.sampled_from(list(TABLES)), damages)
     drive(examples, a_damaged_pair_file, here, st.sampled_from(list(PAIRS)), damages)
 
 

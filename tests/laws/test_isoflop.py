@@ -93,7 +93,7 @@ def test_as_many_runs_as_coefficients_give_no_interval_and_say_so():
 def test_budgets_that_no_two_runs_share_are_refused_with_advice():
     table = runs(BUDGETS)
     table["budget_flop"] *= np.linspace(1, 1.001, len(table))
-    with pytest.raises(ToolkitError, match=r"35 different ones in 35 rows.*round the budgets"):
+    with pytest.raises(ToolkitError, match=r"35 different ones in 35 rows.*--budgets"):
         fit_isoflop(table)
 
 

@@ -2,6 +2,8 @@
 
 import argparse
 
+from toolkit.tables import options
+
 HELP = "write the explorer as one HTML page without a kernel, to share"
 
 
@@ -12,6 +14,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="a sweep's folder or a run table (default: the first under runs/, else an example)",
     )
     parser.add_argument("--output", default="explorer.html", help="the file to write")
+    options.add_arguments(parser)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -21,13 +24,14 @@ def run(args: argparse.Namespace) -> int:
     from toolkit.explorer.app import offered
     from toolkit.explorer.page import write_page
     from toolkit.recipe.study import Study
-    from toolkit.runs import read_table
+    from toolkit.tables import read_table
 
+    reading = options.reading(args)
     if args.sweep is None:
         name, source = next(iter(offered().items()))
         table = source()
     else:
-        name, table = Path(args.sweep).resolve().name, read_table(args.sweep)
+        name, table = Path(args.sweep).resolve().name, read_table(args.sweep, **reading)
     target = Path(args.output)
     if not target.resolve().parent.is_dir():
         raise ToolkitError(f"there is no folder {target.resolve().parent} to write into")

@@ -6,26 +6,30 @@ import argparse
 import json
 import math
 import re
-from dataclasses import asdict
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from toolkit.tables import options as table_options
 
 if TYPE_CHECKING:
     import pandas as pd
 
+    from toolkit.laws.suspects import Suspects
     from toolkit.laws.tabular import Columns, Options, TableFit
     from toolkit.recipe.comparable import Excluded
 
 HELP = "fit a scaling law to a sweep or to any table"
 COLUMNS = ("x", "y", "sigma", "params", "tokens", "flop", "loss", "unique-tokens", "candidates")
+ROLES = {"flop": "budget_flop"}  # Where a flag and the run table have two names for one thing.
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "table",
         metavar="TABLE",
-        help="a CSV file, of which every row counts, or a sweep's folder, of which the best "
-        "settings at each size and budget count, as in the recipe",
+        help="a table (CSV, JSONL, Parquet and others), of which every row counts, or a sweep's "
+        "folder, of which the best settings at each size and budget count, as in the recipe",
     )
     parser.add_argument(
         "--form",
@@ -49,6 +53,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="K",
         default="0",
         help="leave out the K rows with the highest loss",
+    )
+    parser.add_argument(
+        "--drop-outliers",
+        action="store_true",
+        help="leave out the runs that lie far above those around them (without it they are named)",
     )
     parser.add_argument(
         "--objective",
@@ -96,6 +105,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--seed", metavar="N", default="0", help="of starts and resamples")
     parser.add_argument("--json", action="store_true", help="print JSON, at full precision")
+    table_options.add_arguments(parser)
 
 
 _COLUMN_HELP = {
@@ -113,20 +123,24 @@ _COLUMN_HELP = {
 
 def run(args: argparse.Namespace) -> int:
     from toolkit.recipe.comparable import n_runs
-    from toolkit.runs import read_table
+    from toolkit.tables import notes
 
-    columns, options = _columns(args), _options(args)
-    table = read_table(args.table)
+    table, columns, options = _read(args)
     left_out: tuple[Excluded, ...] = ()
     if Path(args.table).is_dir():
         table, left_out = _counting(table, args, options)
+    said = notes(table)
     make = _alone if args.group is None else _grouped
     report = make(table, args, columns, options)
     if left_out:
         report["left_out"] = [asdict(some) for some in left_out]
+    if said:
+        report["notes"] = said
     if args.json:
         print(json.dumps(report, indent=1, allow_nan=False))
         return 0
+    for sentence in said:
+        print(f"note: {sentence}")
     for some in left_out:
         print(f"{n_runs(some.count)} left out: {some.reason}")
     if args.group is None:
@@ -140,6 +154,32 @@ def run(args: argparse.Namespace) -> int:
     for verdict in (*report["crossovers"], *report["better_at"], *([joint] if joint else [])):
         print(verdict["statement"])
     return 0
+
+
+def _read(args: argparse.Namespace) -> tuple[pd.DataFrame, Columns, Options]:
+    """The table, and what was asked of it in the names that its columns have now."""
+    from toolkit.laws.tabular import Columns
+    from toolkit.tables import named, read_table, with_shared_budgets
+
+    options = _options(args)
+    given = {name.replace("-", "_"): vars(args)[name.replace("-", "_")] for name in COLUMNS}
+    given = {role: name for role, name in given.items() if name is not None}
+    chosen = {role: name for role, name in given.items() if role != "candidates"}
+    table = read_table(
+        args.table,
+        roles={ROLES.get(role, role): name for role, name in chosen.items()},
+        # An expression calls columns by the file's names; --candidates may be a number.
+        kept=[*re.findall(r"\w+", args.form), given.get("candidates", "")],
+        **table_options.reading(args),
+    )
+    columns = Columns(**given | {role: named(table, name) for role, name in chosen.items()})
+    if args.group is not None:
+        args.group = named(table, args.group)
+    keep = [(named(table, name), low, high) for name, low, high in options.keep]
+    if args.form == "isoflop":
+        x, flop = columns.x or columns.params, columns.flop or "budget_flop"
+        table = with_shared_budgets(table, flop, x or "params")
+    return table, columns, replace(options, keep=keep)
 
 
 def _counting(
@@ -165,11 +205,7 @@ def _alone(
     table: pd.DataFrame, args: argparse.Namespace, columns: Columns, options: Options
 ) -> dict[str, Any]:
     """The whole table as one."""
-    from toolkit.laws.tabular import fit_table
-
-    report = _described(
-        fit_table(table, args.form, columns, options), table, args, columns, options, args.figures
-    )
+    report = _described(_fit(table, args, columns, options), args, columns, options, args.figures)
     methods = table["method"].nunique() if "method" in table.columns else 1
     if methods > 1:
         report["warnings"].insert(
@@ -184,34 +220,75 @@ def _grouped(
     """A law for each group, and the groups compared; a group without a law says why."""
     from toolkit.errors import ToolkitError
     from toolkit.laws.report import compare
-    from toolkit.laws.tabular import fit_table, groups
+    from toolkit.laws.tabular import groups
 
-    fits, failures = {}, {}
-    parts = groups(table, args.group)
-    for label, rows in parts.items():
+    found, failures = {}, {}
+    for label, rows in groups(table, args.group).items():
         try:
-            fits[label] = fit_table(rows, args.form, columns, options)
+            found[label] = _fit(rows, args, columns, options)
         except ToolkitError as error:
             failures[label] = str(error)
-    if not fits:
+    if not found:
         reasons = "; ".join(f"{args.group} {label}: {why}" for label, why in failures.items())
         raise ToolkitError(reasons)
     reports = {}
-    for label, fitted in fits.items():
+    for label, one in found.items():
         folder = args.figures and args.figures / (re.sub(r"[^\w.+-]", "_", label).strip(".") or "_")
-        reports[label] = _described(fitted, parts[label], args, columns, options, folder)
+        reports[label] = _described(one, args, columns, options, folder)
     return {
         "form": args.form,
         "group": args.group,
         "groups": reports,
         "failed": failures,
-        **compare(fits, [at for at in _points(args) if isinstance(at, float)]),
+        **compare(
+            {label: one.fitted for label, one in found.items()},
+            [at for at in _points(args) if isinstance(at, float)],
+        ),
     }
 
 
+@dataclass(frozen=True, eq=False)
+class _Fitted:
+    """A law, the table that it was asked of, and the rows of it that lie too high."""
+
+    fitted: TableFit
+    table: pd.DataFrame
+    suspects: Suspects
+
+
+def _fit(
+    table: pd.DataFrame, args: argparse.Namespace, columns: Columns, options: Options
+) -> _Fitted:
+    """A law of a table, with its outliers or without."""
+    from toolkit.laws.suspects import of_a_law
+    from toolkit.laws.tabular import fit_table
+
+    found = of_a_law(table, args.form, columns, options)
+    if args.drop_outliers:
+        table = found.left(table)
+    return _Fitted(fit_table(table, args.form, columns, options), table, found)
+
+
+def _outliers(
+    one: _Fitted, args: argparse.Namespace, columns: Columns, options: Options
+) -> tuple[dict[str, Any], str]:
+    """The outliers as JSON, and the sentence about them."""
+    from toolkit.laws.suspects import effect
+
+    found = one.suspects
+    rows = [
+        {"run": name, "loss": each.loss, "allowed": each.allowed, "reason": each.reason}
+        for name, each in zip(found.names, found.found, strict=True)
+    ]
+    if args.drop_outliers:
+        return {"runs": rows, "left_out": True}, f"{found.statement}: left out"
+    params, sentence = effect(one.table, found, args.form, columns, options)
+    body = {"runs": rows, "left_out": False, "params_without": params}
+    return body, f"{found.statement}; {sentence} (--drop-outliers)"
+
+
 def _described(
-    fitted: TableFit,
-    table: pd.DataFrame,
+    one: _Fitted,
     args: argparse.Namespace,
     columns: Columns,
     options: Options,
@@ -221,7 +298,12 @@ def _described(
     from toolkit.laws import as_json
     from toolkit.laws.report import describe, predictions, rollout
 
+    fitted, table = one.fitted, one.table
     report = describe(fitted)
+    if one.suspects.found:
+        body, sentence = _outliers(one, args, columns, options)
+        report["outliers"] = as_json(body)
+        report["warnings"].insert(0, sentence)
     if args.at:
         report["at"] = predictions(fitted, _points(args))
     rolled = rollout(table, columns, options) if args.held_out else None
@@ -233,14 +315,6 @@ def _described(
         paths = save(fitted.fit, folder, columns=fitted.columns, rollout=rolled)
         report["figures"] = [str(path) for path in paths]
     return report
-
-
-def _columns(args: argparse.Namespace) -> Columns:
-    from toolkit.laws.tabular import Columns
-
-    return Columns(
-        **{name.replace("-", "_"): vars(args)[name.replace("-", "_")] for name in COLUMNS}
-    )
 
 
 def _options(args: argparse.Namespace) -> Options:

@@ -5,12 +5,13 @@ import json
 from typing import Any
 
 from toolkit.runs import CONVENTIONS
+from toolkit.tables import options
 
 HELP = "the compute-optimal recipe for a budget, from a sweep's run table"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("sweep", help="a sweep's folder, or any run table as CSV")
+    parser.add_argument("sweep", help=options.TABLE)
     budget = parser.add_mutually_exclusive_group()
     budget.add_argument("--flop", metavar="FLOP", help="the budget, 1e13 for example")
     budget.add_argument("--gpu-hours", metavar="HOURS", help="the budget as hours on --gpu")
@@ -24,17 +25,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--convention", choices=CONVENTIONS, help="use the runs whose budgets are counted so"
     )
     parser.add_argument("--json", action="store_true", help="print JSON")
+    options.add_arguments(parser)
 
 
 def run(args: argparse.Namespace) -> int:
     from toolkit.recipe.recommendation import recommend
     from toolkit.recipe.wording import as_text
-    from toolkit.runs import read_table
+    from toolkit.tables import read_table
 
     budget, as_hours = _budget(args)
     max_pairs = positive_number("--max-pairs", args.max_pairs)
     recipe = recommend(
-        read_table(args.sweep),
+        read_table(args.sweep, **options.reading(args)),
         budget_flop=budget,
         max_pairs=None if max_pairs is None else int(max_pairs),
         max_params=positive_number("--max-params", args.max_params),
@@ -80,17 +82,13 @@ def _budget(args: argparse.Namespace) -> tuple[float, dict[str, Any]]:
 
 
 def positive_number(name: str, text: str | None) -> float | None:
-    """A positive finite number from the command line, or None where it was left out."""
-    import math
-
+    """A positive finite number, 1e13 or 1.5B, from the command line; None where it was left out."""
     from toolkit.errors import ToolkitError
+    from toolkit.text import read_number
 
     if text is None:
         return None
     try:
-        value = float(text)
-    except ValueError:
-        value = math.nan
-    if not (value > 0 and math.isfinite(value)):
-        raise ToolkitError(f"{name} must be a positive number, not {text!r}")
-    return value
+        return read_number(text)
+    except ToolkitError:
+        raise ToolkitError(f"{name} must be a positive number, not {text!r}") from None

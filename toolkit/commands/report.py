@@ -2,12 +2,15 @@
 
 import argparse
 
+from toolkit.tables import options
+
 HELP = "write a sweep's report: notebook, HTML, figures, recipe.json and fits.json"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("sweep", help="a sweep's folder, or any run table as CSV")
+    parser.add_argument("sweep", help=options.TABLE)
     parser.add_argument("--flop", metavar="FLOP", help="answer for this budget as well")
+    options.add_arguments(parser)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -16,7 +19,7 @@ def run(args: argparse.Namespace) -> int:
     from toolkit.report import FIGURES, FITS, HTML, RECIPES, build, output_folder, recipes
 
     budget = positive_number("--flop", args.flop)
-    study = build(args.sweep, budget)
+    study = build(args.sweep, budget, options.reading(args))
     print(as_text(recipes(study, budget)[0]))
     folder = output_folder(args.sweep)
     written = [str(folder / name) for name in (HTML, RECIPES, FITS, f"{FIGURES}/")]

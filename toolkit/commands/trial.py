@@ -7,6 +7,8 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from toolkit.tables import options
+
 if TYPE_CHECKING:
     from toolkit.recipe.trial import Trial
 
@@ -14,21 +16,25 @@ HELP = "put a sweep's recipe to the test on runs at a budget that the sweep does
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("sweep", help="whose laws are tested: its folder, or any run table as CSV")
-    parser.add_argument("test", help="the runs that test them: a sweep's folder or a CSV file")
+    parser.add_argument("sweep", help=f"whose laws are tested: {options.TABLE}")
+    parser.add_argument("test", help="the runs that test them: likewise")
     parser.add_argument("--flop", metavar="FLOP", help="the budget, if the test has several")
     parser.add_argument("--figure", metavar="FILE", help="draw foretold against measured: a PNG")
     parser.add_argument("--json", action="store_true", help="print JSON")
+    options.add_arguments(parser)
 
 
 def run(args: argparse.Namespace) -> int:
     from toolkit.commands.recipe import positive_number
     from toolkit.recipe.study import Study
     from toolkit.recipe.trial import as_text, put_to_test
-    from toolkit.runs import read_table
+    from toolkit.tables import read_table
 
     budget = positive_number("--flop", args.flop)
-    trial = put_to_test(Study.of(read_table(args.sweep)), read_table(args.test), budget)
+    reading = options.reading(args)
+    trial = put_to_test(
+        Study.of(read_table(args.sweep, **reading)), read_table(args.test, **reading), budget
+    )
     if args.figure:
         draw(trial, Path(args.figure))
     if args.json:

@@ -20,8 +20,8 @@ from toolkit.explorer.settings_view import SettingsView
 from toolkit.explorer.sizes_view import SizesView
 from toolkit.explorer.view import Ask
 from toolkit.recipe.study import Study
-from toolkit.runs import read_table
 from toolkit.synthetic import run_table
+from toolkit.tables import read_table, tidy
 
 RUNS = SUITE_FOLDER.parent
 FIRST = "reference"  # The sweep that ships with the project.
@@ -87,7 +87,7 @@ class Explorer(widgets.VBox):
         wide = widgets.Layout(width="420px")
         self.sweep = widgets.Dropdown(options=list(self.sources), description="sweep", layout=wide)
         self.path = widgets.Text(
-            placeholder="or the path of a run table (CSV) or a sweep's folder",
+            placeholder="or the path of a run table or a sweep's folder",
             continuous_update=False,
             layout=widgets.Layout(width="400px"),
         )
@@ -180,7 +180,8 @@ def explore(source: str | Path | pd.DataFrame | None = None, *, resamples: int =
 
     Args:
         source: A run table, the path of one, or a sweep's folder; by default the first sweep
-            found under `runs/`, and a synthetic example where there is none.
+            found under `runs/`, and a synthetic example where there is none. One with columns
+            of other names: `explore(read_table("x.csv", columns={"params": "Model Size"}))`.
         resamples: Of the bootstrap behind the intervals.
 
     Raises:
@@ -188,7 +189,7 @@ def explore(source: str | Path | pd.DataFrame | None = None, *, resamples: int =
     """
     sources = offered()
     if isinstance(source, pd.DataFrame):
-        table = source
+        table = tidy(source)
         sources = {GIVEN: lambda: table, **sources}
     elif source is not None:
         sources = {str(source): lambda: read_table(source), **sources}

@@ -166,7 +166,8 @@ def _parabolas(columns: dict[str, Array], log_loss: bool) -> list[Parabola]:
     if len(budgets) > max(MANY, runs / 2):
         raise ToolkitError(
             f"hardly two runs share a budget ({len(budgets)} different ones in {runs} rows): "
-            "isoflop needs several sizes at each budget; round the budgets, or fit parametric"
+            "isoflop needs several sizes at each budget; gather them with --budgets 1e18,3e18 "
+            "(of yours), or fit parametric"
         )
     parts = np.split(np.argsort(columns["budget"], kind="stable"), first[1:])
     unknown = np.full(runs, np.nan)

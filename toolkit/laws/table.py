@@ -12,6 +12,7 @@ from toolkit.errors import ToolkitError, nearest
 from toolkit.laws.optimiser import Array, Mask, Rows
 
 LEAST, MOST = 1e-100, 1e100  # Squares of anything within are still numbers.
+UNFINISHED = "status is not finished"
 LISTED = 1000  # At most so many dropped rows are listed one by one; all of them are counted.
 
 
@@ -82,7 +83,7 @@ def check(
         if names.count(column) > 1:
             raise ToolkitError(f"the table has {names.count(column)} columns called {column!r}")
     left = np.ones(len(table), bool)
-    numbers = _row_numbers(table)
+    numbers = row_numbers(table)
     dropped: list[Dropped] = []
 
     def leave_out(bad: Mask, reason: str) -> None:
@@ -93,7 +94,7 @@ def check(
             left[rows] = False
 
     if "status" in table.columns:
-        leave_out((table["status"] != "finished").to_numpy(), "status is not finished")
+        leave_out((table["status"] != "finished").to_numpy(), UNFINISHED)
     for column, low, high in keep:
         values = _numbers(table, column, left)
         with np.errstate(invalid="ignore"):
@@ -124,6 +125,9 @@ def check(
             leave_out(values >= limit, f"{roles[role]} is among the {count} highest")
     if not left.any():
         reasons = "; ".join(f"{d.reason} ({d.count})" for d in dropped)
+        if dropped[0].reason == UNFINISHED:
+            words = ", ".join(sorted(map(str, table["status"].dropna().unique()))[:5]) or "nothing"
+            reasons += f"; it says {words}, where finished, completed, done or success count"
         raise ToolkitError(f"no row of the table is left to fit: {reasons}")
     kept = {role: values[left] for role, values in columns.items()}
     return Checked(kept, np.flatnonzero(left), tuple(dropped))
@@ -133,7 +137,7 @@ def leave_out(table: pd.DataFrame, checked: Checked, bad: Mask, reason: str) -> 
     """Checked columns of a table without the rows (n,) that are `bad`, listed with their reason."""
     if not bad.any():
         return checked
-    numbers = _row_numbers(table)[checked.rows[bad]]
+    numbers = row_numbers(table)[checked.rows[bad]]
     dropped = Dropped(reason, len(numbers), tuple(map(int, numbers[:LISTED])))
     kept = {role: values[~bad] for role, values in checked.columns.items()}
     return Checked(kept, checked.rows[~bad], (*checked.dropped, dropped))
@@ -143,7 +147,7 @@ def _rows(count: int) -> str:
     return f"{count} row" if count == 1 else f"{count} rows"
 
 
-def _row_numbers(table: pd.DataFrame) -> Rows:
+def row_numbers(table: pd.DataFrame) -> Rows:
     """(n,) numbers that a person would call the rows by, from 1."""
     if pd.api.types.is_integer_dtype(table.index):
         return np.asarray(table.index, np.intp) + 1
@@ -159,6 +163,6 @@ def _numbers(table: pd.DataFrame, column: str, left: Mask) -> Array:
     for row in text:
         word = str(values.iloc[row]).strip()
         if word.lower() not in ("nan", ""):
-            number = _row_numbers(table)[row]
+            number = row_numbers(table)[row]
             raise ToolkitError(f"column {column!r} must hold numbers; row {number} holds {word!r}")
     return numbers

@@ -18,9 +18,11 @@ from dataclasses import dataclass, field
 import numpy as np
 import pandas as pd
 
-from toolkit.errors import ToolkitError, nearest
+from toolkit.errors import ToolkitError
+from toolkit.laws.suspects import suspects
 from toolkit.laws.table import check
 from toolkit.runs import fields_that
+from toolkit.tables import completed, notes
 
 CELL = ("method", "params", "budget_flop")
 SETTINGS = ("lr", "batch_pairs", "lora_rank", "trained_blocks")
@@ -96,6 +98,7 @@ class Comparable:
         if apart is not None and apart in runs.columns and apart not in CELL:
             cell.append(apart)
         best = _best_settings(runs, cell)
+        warnings += filter(None, [suspects(best).statement])
         return cls(runs, best, limited, convention, tuple(excluded), tuple(warnings))
 
     @property
@@ -110,18 +113,16 @@ def _finished(
     table: pd.DataFrame, keep: Sequence[tuple[str, float, float]]
 ) -> tuple[pd.DataFrame, list[Excluded], list[str]]:
     """The finished runs of a table, and those left out."""
+    table = completed(table.reset_index(drop=True))  # Rows left out are numbered by the index.
     roles = {"size": "params", "budget": "budget_flop", "loss": "loss"}
     roles |= {name: name for name in ("tokens", "pairs") if name in table.columns}
-    if "method" not in table.columns and len(table):
-        names = [str(column) for column in table.columns]
-        raise ToolkitError(f"the table has no column 'method'{nearest('method', names)}")
-    table = table.reset_index(drop=True)  # Rows left out are numbered by the index.
     checked = check(table, roles, keep=keep)
     excluded = [
         Excluded(d.reason, d.count, tuple(_label(table, row - 1) for row in d.rows))
         for d in checked.dropped
     ]
-    warnings = [f"{n_runs(e.count)} left out: {e.reason} ({_some(e.runs)})" for e in excluded]
+    warnings = list(notes(table))
+    warnings += [f"{n_runs(e.count)} left out: {e.reason} ({_some(e.runs)})" for e in excluded]
     runs = table.iloc[checked.rows].copy()
     unnamed = runs["method"].isna() | (runs["method"].astype(str).str.strip() == "")
     if unnamed.any():

@@ -161,7 +161,7 @@ def recommend(
     methods. For many budgets from one table make the `Study` once and call `recommend_from`.
 
     Args:
-        table: A run table (`toolkit.runs.read_table`), or any table with its columns.
+        table: A run table (`toolkit.tables.read_table`), or any table with its columns.
         budget_flop: In FLOP, counted as the table's budgets are.
         max_pairs: Distinct pairs at hand; more than that means repeating them.
         max_params: Largest size that may be recommended, non-embedding parameters.
