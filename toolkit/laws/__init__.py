@@ -13,6 +13,7 @@ from toolkit.laws.comparison import (
 from toolkit.laws.estimate import Estimate, as_json
 from toolkit.laws.fitting import Fit, Rival, fit
 from toolkit.laws.forms import FORMS, Form
+from toolkit.laws.forms.custom import Expression
 from toolkit.laws.heldout import Prediction, Rollout, predict_above, roll
 from toolkit.laws.isoflop import IsoFlopFit, Minimum, fit_isoflop
 from toolkit.laws.joint import JointFit, fit_joint
@@ -27,6 +28,7 @@ __all__ = [
     "Columns",
     "Crossover",
     "Estimate",
+    "Expression",
     "Fit",
     "Form",
     "IsoFlopFit",

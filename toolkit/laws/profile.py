@@ -121,6 +121,7 @@ def _crossings(grid: Array, value: Array, threshold: float) -> Array:
     below = np.flatnonzero(value <= threshold)
     if not below.size:
         return np.array([math.nan, math.nan])
+    value = np.minimum(value, 1e300)  # Where a law has no value at all, the end is sharp.
     first, last = below[0], below[-1]
     ends = [grid[first], grid[last]]
     if first > 0:

@@ -14,6 +14,7 @@ from toolkit.laws.forms.expression import (
     factors_of,
     is_constant,
     is_log,
+    names_in,
     terms_of,
 )
 
@@ -60,7 +61,7 @@ class Places:
             "exponent": (False, -5.0, 5.0, (-1.0, 1.0)),
             "offset": (False, -40.0, 40.0, (-3.0, 3.0)),
             "slope": (False, -10 * level, 10 * level, (-level, level)),
-            "scale": (True, -25.0, 25.0, (-3.0, 3.0)),
+            "scale": (True, -25.0, 25.0, (-6.0, 3.0)),
             "term": (True, *wide, (log_level - 4.0, log_level)),
             "factor": (True, *wide, (-4.0, 1.0)),
             "asymptote": (False, 0.0, 10 * self.level, (0.02, 0.98)),
@@ -81,7 +82,12 @@ class Places:
         bare = [term.id for _, term in terms if isinstance(term, ast.Name)]
         column = next((name for name in bare if name in self.inputs), "")
         logs = [shift for _, term in terms for shift in self._log_shifts(term)]
-        logarithmic = any(is_log(f) for _, term in terms for _, f in factors_of(term))
+        # Beside the log of an input a term may be anything: it is the value where the log is 0.
+        logarithmic = any(
+            is_log(f) and not any(n.id in self.names for n in names_in(f))
+            for _, term in terms
+            for _, f in factors_of(term)
+        )
         for sign, term in ((sign * side, term) for sign, term in terms):
             if not (isinstance(term, ast.Name) and term.id in self.names):
                 self._product(term, where, sign, outer)
