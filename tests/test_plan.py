@@ -10,7 +10,8 @@ import pytest
 from tests.sweeps import make_sweep, write_template
 from toolkit.errors import ToolkitError
 from toolkit.runs import RunConfig
-from toolkit.sweep.plan import cost, expand, makespan, read_plan, validate
+from toolkit.sweep.plan import cost, expand, makespan, read_plan
+from toolkit.sweep.preflight import validate
 from toolkit.sweep.templates import Template
 
 PAPER = Path(__file__).parent.parent / "runs" / "paper"

@@ -11,6 +11,14 @@ from toolkit import __doc__ as ABOUT
 from toolkit import __version__, commands
 from toolkit.errors import ToolkitError
 
+# Packages that not every installation has, by the extra that brings them.
+EXTRAS = {
+    **dict.fromkeys(("papermill", "nbformat", "nbconvert", "jupyter_client"), "notebooks"),
+    **dict.fromkeys(("ipywidgets", "anywidget", "ipykernel", "IPython"), "notebooks"),
+    **dict.fromkeys(("sentence_transformers", "datasets"), "export"),
+    **dict.fromkeys(("distributed", "accelerate"), "cluster"),
+}
+
 
 def build_parser() -> argparse.ArgumentParser:
     """The parser with every module of `toolkit.commands` as a subcommand."""
@@ -35,10 +43,21 @@ def main(argv: Sequence[str] | None = None) -> int:
     except ToolkitError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
+    except OSError as error:
+        if isinstance(error, BrokenPipeError):
+            # The reader left (`| head`): nothing more to say, and no traceback at shutdown either.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            return 141
+        where = f"{error.filename}: " if error.filename else ""
+        print(f"error: {ToolkitError(f'{where}{error.strerror or error}')}", file=sys.stderr)
+        return 2
+    except ModuleNotFoundError as error:
+        extra = EXTRAS.get((error.name or "").partition(".")[0])
+        if extra is None:
+            raise
+        remedy = f"pip install 'decoders-to-encoders[{extra}]'"
+        print(f"error: this needs the package {error.name}: {remedy}", file=sys.stderr)
+        return 2
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         return 130
-    except BrokenPipeError:
-        # The reader left (`| head`): nothing more to say, and no traceback at shutdown either.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 141

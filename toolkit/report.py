@@ -24,6 +24,7 @@ from toolkit.recipe.wording import loss, method_name, signed, spread
 from toolkit.runs import write_atomically
 from toolkit.tables import read_table
 from toolkit.text import count, scientific
+from toolkit.writing import check_folder
 
 TEMPLATE = Path(__file__).resolve().parent.parent / "notebooks" / "report.ipynb"
 RECOUNT_RESAMPLES = 200  # Three studies more; their intervals need not be fine.
@@ -224,9 +225,12 @@ def build(
         The study that was reported on.
 
     Raises:
-        ToolkitError: The table is missing or wrong, or the notebook failed.
+        ToolkitError: The table is missing or wrong, its folder cannot be written in, or the
+            notebook failed.
     """
-    study = Study.of(read_table(sweep, **(reading or {})))
+    table = read_table(sweep, **(reading or {}))
+    check_folder(output_folder(sweep))
+    study = Study.of(table)
     recipes(study, budget_flop)  # What cannot be answered is said here, not from a notebook.
     folder = output_folder(sweep)
     folder.mkdir(parents=True, exist_ok=True)

@@ -37,10 +37,13 @@ def check_file(path: Path) -> None:
         SurroundingsError: It cannot; says why.
     """
     try:
-        if path.is_dir():
-            raise SurroundingsError(f"{path} is a folder; name a file")
-        if not path.absolute().parent.is_dir():
-            raise SurroundingsError(f"there is no folder {path.absolute().parent} to write into")
+        path.lstat()  # A name too long, or that no file can have, is known only by asking.
+    except FileNotFoundError:
+        pass
     except (OSError, ValueError) as error:
         raise SurroundingsError(f"cannot write {path}: {error}") from error
+    if path.is_dir():
+        raise SurroundingsError(f"{path} is a folder; name a file")
+    if not path.absolute().parent.is_dir():
+        raise SurroundingsError(f"there is no folder {path.absolute().parent} to write into")
     check_folder(path.absolute().parent)

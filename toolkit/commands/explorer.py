@@ -20,21 +20,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     from pathlib import Path
 
-    from toolkit.errors import ToolkitError
     from toolkit.explorer.app import offered
     from toolkit.explorer.page import write_page
     from toolkit.recipe.study import Study
     from toolkit.tables import read_table
+    from toolkit.writing import check_file
 
+    target = Path(args.output)
+    check_file(target)
     reading = options.reading(args)
     if args.sweep is None:
         name, source = next(iter(offered().items()))
         table = source()
     else:
-        name, table = Path(args.sweep).resolve().name, read_table(args.sweep, **reading)
-    target = Path(args.output)
-    if not target.resolve().parent.is_dir():
-        raise ToolkitError(f"there is no folder {target.resolve().parent} to write into")
+        table = read_table(args.sweep, **reading)
+        name = Path(args.sweep).resolve().name
     write_page(Study.of(table), target, f"The compute-optimal recipe: {name}")
     print(f"Written: {target}")
     return 0

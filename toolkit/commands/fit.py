@@ -124,7 +124,10 @@ _COLUMN_HELP = {
 def run(args: argparse.Namespace) -> int:
     from toolkit.recipe.comparable import n_runs
     from toolkit.tables import notes
+    from toolkit.writing import check_folder
 
+    if args.figures is not None:
+        check_folder(args.figures)
     table, columns, options = _read(args)
     left_out: tuple[Excluded, ...] = ()
     if Path(args.table).is_dir():

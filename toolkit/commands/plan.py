@@ -9,7 +9,8 @@ from typing import Any
 from toolkit import hardware
 from toolkit.arguments import positive, whole
 from toolkit.sweep.folders import RunState
-from toolkit.sweep.plan import Cost, Plan, cost, makespan, rates, read_plan, validate
+from toolkit.sweep.plan import Cost, Plan, cost, makespan, rates, read_plan
+from toolkit.sweep.preflight import validate
 from toolkit.text import duration, scientific, table
 
 HELP = "show what a sweep would run, with its FLOPs and hours, before anything starts"
@@ -38,8 +39,8 @@ def run(args: argparse.Namespace) -> int:
     plan = read_plan(args.sweep, args.template)
     devices = [hardware.find(name) for name in args.gpu or hardware.DEVICES]
     hours = {device.name: device.hours(1.0, args.utilisation) for device in devices}
-    validate(plan)
     states = plan.states()
+    validate(plan, [state.config for state in states if not state.ended])
     costs = [cost(config) for config in plan.configs]
     facts = _facts(plan, states, costs, hours, args.workers)
     if args.json:

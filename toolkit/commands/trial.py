@@ -29,7 +29,10 @@ def run(args: argparse.Namespace) -> int:
     from toolkit.recipe.study import Study
     from toolkit.recipe.trial import as_text, put_to_test
     from toolkit.tables import read_table
+    from toolkit.writing import check_file
 
+    if args.figure:
+        check_file(Path(args.figure))
     budget = positive_number("--flop", args.flop)
     reading = options.reading(args)
     trial = put_to_test(

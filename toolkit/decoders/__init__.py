@@ -12,7 +12,7 @@ from toolkit.decoders.catalogue import (
     catalogued,
     find,
 )
-from toolkit.decoders.loading import load, load_tokenizer, suite_records
+from toolkit.decoders.loading import check_files, load, load_tokenizer, suite_records
 from toolkit.decoders.shapes import Linear, Shape, llama_shape, neox_shape
 
 __all__ = [
@@ -26,6 +26,7 @@ __all__ = [
     "Linear",
     "Shape",
     "catalogued",
+    "check_files",
     "config_shape",
     "find",
     "find_blocks",

@@ -6,20 +6,19 @@ from pathlib import Path
 from typing import Any
 
 from toolkit.decoders.shapes import Linear, Shape
-from toolkit.errors import ToolkitError
+from toolkit.errors import SurroundingsError, ToolkitError
 
 
 def read_config(source: str) -> Any:
     from transformers import AutoConfig
 
     if Path(source).is_dir() and not (Path(source) / "config.json").is_file():
-        raise ToolkitError(f"decoder folder {source} has no config.json; is it a saved model?")
+        raise SurroundingsError(f"decoder folder {source} has no config.json; is it a saved model?")
     try:
         return AutoConfig.from_pretrained(source, trust_remote_code=False)
-    except (OSError, ValueError, KeyError) as error:
-        raise ToolkitError(
-            f"cannot read the configuration of decoder {source!r}: {error}"
-        ) from error
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        kind = SurroundingsError if isinstance(error, OSError) else ToolkitError
+        raise kind(f"cannot read the configuration of decoder {source!r}: {error}") from error
 
 
 def config_shape(config: Any, name: str) -> Shape:

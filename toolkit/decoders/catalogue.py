@@ -7,7 +7,7 @@ from pathlib import Path
 
 from toolkit.decoders.architecture import config_shape, read_config
 from toolkit.decoders.shapes import Shape, llama_shape, neox_shape
-from toolkit.errors import ToolkitError, nearest
+from toolkit.errors import SurroundingsError, ToolkitError, nearest
 
 SUITE_FOLDER = Path(__file__).resolve().parents[2] / "runs" / "suite"
 
@@ -129,7 +129,9 @@ def find(name: str) -> Decoder:
         whole, cut, blocks = name.rpartition("@")
         if cut:
             return cut_after(find(whole), blocks)
-        if "/" not in name or name.startswith((".", "/")):
+        if name.startswith((".", "/", "~")):
+            raise SurroundingsError(f"decoder folder {name} does not exist")
+        if "/" not in name:
             raise ToolkitError(f"unknown decoder {name!r}{nearest(name, list(KNOWN))}")
     return Decoder(name, config_shape(read_config(name), name), name)
 

@@ -12,7 +12,7 @@ from toolkit.decoders import smollm2
 from toolkit.decoders.architecture import read_config
 from toolkit.decoders.catalogue import SMALL, SUITE_FOLDER, Decoder
 from toolkit.decoders.cutting import cut_config
-from toolkit.errors import ToolkitError
+from toolkit.errors import SurroundingsError, ToolkitError
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -34,12 +34,8 @@ def load(decoder: Decoder, *, attention: str = "sdpa") -> PreTrainedModel:
     import torch
     from transformers import AutoModel
 
+    check_files(decoder)
     source = _source(decoder)
-    if decoder.family == "small" and not (Path(source) / "model.safetensors").is_file():
-        raise ToolkitError(
-            f"{decoder.name} has no weights under {source}; "
-            "restore runs/suite from the repository or run `make suite`"
-        )
     config = read_config(source)
     if decoder.blocks is not None:
         config = cut_config(config, decoder.blocks, decoder.name)
@@ -56,7 +52,8 @@ def load(decoder: Decoder, *, attention: str = "sdpa") -> PreTrainedModel:
                 output_loading_info=True,
             )
     except Exception as error:  # safetensors and the hub raise many types; all mean the same here
-        raise ToolkitError(f"cannot load decoder {decoder.name!r}: {error}") from error
+        kind = SurroundingsError if isinstance(error, OSError) else ToolkitError
+        raise kind(f"cannot load decoder {decoder.name!r}: {error}") from error
     _complete(report, decoder.name)
     return model
 
@@ -107,7 +104,30 @@ def load_tokenizer(decoder: Decoder) -> PreTrainedTokenizerBase:
     try:
         return AutoTokenizer.from_pretrained(source, trust_remote_code=False)
     except Exception as error:
-        raise ToolkitError(f"cannot load the tokenizer of {decoder.name!r}: {error}") from error
+        kind = SurroundingsError if isinstance(error, OSError) else ToolkitError
+        raise kind(f"cannot load the tokenizer of {decoder.name!r}: {error}") from error
+
+
+def check_files(decoder: Decoder) -> None:
+    """Make sure that a folder's weights and tokenizer are there, without reading them.
+
+    Raises:
+        SurroundingsError: They are not. Of a hub's decoder nothing is known before it is fetched.
+    """
+    folder = Path(decoder.source)
+    if decoder.family == "small":
+        remedy = "restore runs/suite from the repository or run `make suite`"
+        tokenizer = SUITE_FOLDER / "tokenizer"
+    elif decoder.source and folder.is_dir():
+        remedy, tokenizer = "save them there with save_pretrained", folder
+    else:
+        return
+    for place, what, patterns in (
+        (folder, "weights in safetensors format", ("*.safetensors",)),
+        (tokenizer, "tokenizer", ("tokenizer*", "vocab*")),
+    ):
+        if not any(path.is_file() for pattern in patterns for path in place.glob(pattern)):
+            raise SurroundingsError(f"{decoder.name} has no {what} under {place}; {remedy}")
 
 
 def _source(decoder: Decoder) -> str:

@@ -7,6 +7,7 @@ that is not there.
 
 from __future__ import annotations
 
+import builtins
 import contextlib
 import logging
 import os
@@ -25,6 +26,16 @@ from toolkit.sweep.kernels import KernelHost, KernelManager
 # no fault of the run, which is tried again when the sweep is.
 _FROM_OUTSIDE = (signal.SIGHUP, signal.SIGINT, signal.SIGTERM, signal.SIGKILL)
 _NO_FAULT = ("No space left on device", "Disk quota exceeded", "Kernel didn't respond")
+# What a notebook raises for want of a file, of room, of permission or of a network, by its name.
+_SURROUNDINGS = {
+    "KeyboardInterrupt",
+    "SurroundingsError",
+    *(
+        name
+        for name, kind in vars(builtins).items()
+        if isinstance(kind, type) and issubclass(kind, OSError)
+    ),
+}
 _LONGEST_REASON = 500
 # A killed kernel takes a moment to die; its lock is waited for.
 _LOCK_PATIENCE = 15.0
@@ -146,7 +157,7 @@ def _raise_for_death(code: int, log: Path) -> NoReturn:
 
 def _is_from_outside(error: Exception) -> bool:
     """Whether the run itself is not to blame, and may be tried again."""
-    if getattr(error, "ename", "") == "KeyboardInterrupt":
+    if getattr(error, "ename", "") in _SURROUNDINGS:
         return True
     # What the notebook raised has a name; other system errors are this process's own.
     ours = isinstance(error, (_Interrupted, ToolkitError, OSError))
@@ -158,7 +169,8 @@ def _in_words(error: Exception) -> str:
     """Why a notebook failed, in a line."""
     name, value = getattr(error, "ename", ""), getattr(error, "evalue", "")
     if name:
-        return value if name == "ToolkitError" else f"{name}: {value}"
+        ours = name in ("ToolkitError", "SurroundingsError")
+        return value if ours else f"{name}: {value}"
     if isinstance(error, TimeoutError):
         return f"timed out: {str(error).splitlines()[0]}"
     plain = isinstance(error, (_Interrupted, ToolkitError, OSError)) or type(error) is RuntimeError

@@ -25,7 +25,8 @@ from toolkit.errors import ToolkitError
 from toolkit.runs import table_csv, write_atomically
 from toolkit.sweep import locks
 from toolkit.sweep.folders import STATES, RunFolder, RunState
-from toolkit.sweep.plan import Plan, cost, rates, validate
+from toolkit.sweep.plan import Plan, cost, rates
+from toolkit.sweep.preflight import validate
 from toolkit.sweep.templates import Template
 
 if TYPE_CHECKING:

@@ -140,7 +140,9 @@ def _plan(folder: Path, values: Any, template: str | Path | None) -> Plan:
         about=texts["about"],
         configs=expand(values.get("base"), values.get("grid")),
         workers=workers,
-        template=Template(Path(template)) if template else find(values.get("template", DEFAULT)),
+        template=Template(Path(template))
+        if template is not None
+        else find(values.get("template", DEFAULT)),
     )
 
 
@@ -182,24 +184,6 @@ def _choices(key: Any, value: Any) -> list[Any]:
     if key == "lora_targets" and all(isinstance(name, str) for name in value):
         return [value]
     return value
-
-
-def validate(plan: Plan, configs: Iterable[RunConfig] | None = None) -> None:
-    """Make sure that each run can start: decoder, method, budget and template.
-
-    Args:
-        plan: The sweep's.
-        configs: Those of its runs that are meant; None for all.
-
-    Raises:
-        ToolkitError: One cannot; the sentence names the run and says why.
-    """
-    plan.template.check()
-    for config in plan.configs if configs is None else configs:
-        try:
-            cost(config)
-        except ToolkitError as error:
-            raise ToolkitError(f"{plan.folder / FILE}: run {config.run_id}: {error}") from error
 
 
 def cost(config: RunConfig) -> Cost:

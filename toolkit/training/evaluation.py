@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import torch
 
 from toolkit.contrast.step import embed, info_nce
-from toolkit.errors import ToolkitError
 from toolkit.pairs.tokens import Ragged, TokenisedPairs
+from toolkit.training.enough import check_candidates
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -48,11 +48,7 @@ def held_out_set(pairs: TokenisedPairs, candidates: int) -> HeldOut:
     Raises:
         ToolkitError: There are fewer held-out pairs than that.
     """
-    if len(pairs) < candidates:
-        raise ToolkitError(
-            f"{candidates:,} held-out candidates are asked for but the data hold out only "
-            f"{len(pairs):,} pairs (5 %); give more pairs or lower candidates to that"
-        )
+    check_candidates(len(pairs), candidates)
     order = pairs.first(candidates)
     return HeldOut(pairs.queries.take(order), pairs.positives.take(order))
 

@@ -12,6 +12,7 @@ import numpy as np
 from toolkit.errors import ToolkitError
 from toolkit.flops import StepFlops
 from toolkit.pairs.tokens import TokenisedPairs
+from toolkit.training.enough import check_batch
 
 # FLOPs of a step from the token lengths of its queries and of its positives.
 Cost = Callable[[np.ndarray, np.ndarray], StepFlops]
@@ -67,11 +68,7 @@ def plan_steps(
         ToolkitError: There are fewer pairs than a batch, or the budget is under one step.
     """
     pool = pairs.first(min(max_pairs or len(pairs), len(pairs)))
-    if len(pool) < batch_pairs:
-        raise ToolkitError(
-            f"a batch needs {batch_pairs:,} pairs but the training side has {len(pool):,}; "
-            "give more pairs or a smaller batch_pairs"
-        )
+    check_batch(len(pool), batch_pairs)
     column = ("paper", "model", "hardware").index(convention)
     spent: list[tuple[int, int, int]] = []
     tokens: list[int] = []

@@ -1,0 +1,137 @@
+"""What is in the way of runs, so far as it is known before the first step: all of it at once."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from importlib.util import find_spec
+from pathlib import Path
+
+from toolkit import decoders
+from toolkit.cache import cache_folder
+from toolkit.errors import SurroundingsError, ToolkitError, noting, refuse
+from toolkit.pairs.sources import data_fingerprint, read_pairs
+from toolkit.runs import RunConfig, write_atomically
+from toolkit.sweep.plan import FILE, Plan, cost
+from toolkit.training import defaults
+from toolkit.training.enough import check_batch, check_candidates
+from toolkit.writing import check_folder
+
+# Files up to this size are read through and their pairs counted, some ten seconds at most;
+# larger ones have pairs enough for any batch, and the first run says what is wrong with a line.
+_COUNTED_BYTES = 200_000_000
+_MOST_TOLD = 10
+
+
+def validate(plan: Plan, configs: Iterable[RunConfig] | None = None) -> None:
+    """Make sure that each run can start: template, folder, decoder, method, budget and data.
+
+    Args:
+        plan: The sweep's.
+        configs: Those of its runs that are meant; None for all.
+
+    Raises:
+        ToolkitError: Something is in the way; the sentence says all that is, and of which runs.
+    """
+    found: list[ToolkitError] = []
+    meant = list(plan.configs if configs is None else configs)
+    with noting(found):
+        plan.template.check()
+    if meant:
+        with noting(found):
+            check_folder(plan.folder)
+    runs: dict[tuple[type[ToolkitError], str], list[RunConfig]] = {}
+    for config in meant:
+        for error in problems(config):
+            runs.setdefault((type(error), str(error)), []).append(config)
+    for (kind, words), stopped in runs.items():
+        more = f" and {len(stopped) - 1} more" if len(stopped) > 1 else ""
+        found.append(kind(f"run {stopped[0].run_id}{more}: {words}"))
+    if len(found) > _MOST_TOLD:
+        found[_MOST_TOLD:] = [ToolkitError(f"and {len(found) - _MOST_TOLD} more such")]
+    refuse(found, f"{plan.folder / FILE}: ")
+
+
+def check_run(
+    config: RunConfig, folder: str | Path | None = None, export_to: str | Path | None = None
+) -> None:
+    """Make sure that one run can start, and that what comes of it can be kept.
+
+    Args:
+        config: The run's.
+        folder: Of its record and checkpoints, if any. export_to: Of its encoder, if any.
+
+    Raises:
+        ToolkitError: Something is in the way; the sentence says all that is.
+    """
+    from toolkit.training.export import check_export
+    from toolkit.training.folder import check_own
+
+    found = problems(config)
+    if folder:
+        with noting(found):
+            check_own(Path(folder), config)
+    if export_to:
+        with noting(found):
+            check_export(config, Path(export_to))
+    refuse(found)
+
+
+def problems(config: RunConfig) -> list[ToolkitError]:
+    """What is in the way of a run, by its decoder, method, budget and data."""
+    found: list[ToolkitError] = []
+    with noting(found):
+        cost(config)
+    with noting(found):
+        decoders.check_files(decoders.find(config.decoder))
+    with noting(found):
+        _check_data(config)
+    return found
+
+
+def _check_data(config: RunConfig) -> None:
+    """Make sure that the data can be read and are enough.
+
+    Raises:
+        ToolkitError: They cannot or are not.
+    """
+    cache_folder()
+    if config.data.startswith("hub:") and find_spec("datasets") is None:
+        raise ToolkitError("hub data needs `pip install decoders-to-encoders[export]`")
+    counted = _count(config.data)
+    if counted is None:
+        return
+    train, held_out = counted
+    check_candidates(held_out, config.candidates)
+    batch = config.batch_pairs
+    if batch is None:
+        batch = defaults.batch_pairs(decoders.find(config.decoder), config.budget_flop)
+    check_batch(min(config.max_pairs or train, train), batch)
+
+
+def _count(source: str) -> tuple[int, int] | None:
+    """Pairs of the training and of the held-out side; None where they are not counted here.
+
+    Raises:
+        ToolkitError: The source is no data, is not there, or has a bad line.
+    """
+    pairs = read_pairs(source)
+    if source == "docstrings" or source.startswith("hub:"):
+        return None
+    if Path(source).stat().st_size > _COUNTED_BYTES:
+        next(pairs, None)
+        return None
+    kept = cache_folder() / f"count-{data_fingerprint(source)}.json"
+    try:
+        train, held_out = json.loads(kept.read_text(encoding="utf-8"))
+        return int(train), int(held_out)
+    except (OSError, ValueError, TypeError):
+        pass
+    sides = [0, 0]
+    for pair in pairs:
+        sides[pair.held_out] += 1
+    try:
+        write_atomically(kept, json.dumps(sides))
+    except OSError as error:
+        raise SurroundingsError(f"cannot write in the cache {kept.parent}: {error}") from error
+    return sides[0], sides[1]
