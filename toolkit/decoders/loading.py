@@ -34,8 +34,9 @@ def load(decoder: Decoder, *, attention: str = "sdpa") -> PreTrainedModel:
     import torch
     from transformers import AutoModel
 
-    check_files(decoder)
     source = _source(decoder)
+    if decoder.family == "small":
+        check_files(decoder)
     config = read_config(source)
     if decoder.blocks is not None:
         config = cut_config(config, decoder.blocks, decoder.name)
