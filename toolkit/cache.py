@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 
 from toolkit.errors import SurroundingsError
+from toolkit.place import CHECKOUT
 
 
 def cache_folder() -> Path:
@@ -28,7 +29,6 @@ def cache_folder() -> Path:
 
 def _default() -> Path:
     """`.cache` of the checkout, or of an installed package the user's own."""
-    project = Path(__file__).resolve().parents[1]
-    if (project / "pyproject.toml").is_file():
-        return project / ".cache"
+    if CHECKOUT:
+        return CHECKOUT / ".cache"
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "decoders-to-encoders"

@@ -16,6 +16,7 @@ from toolkit.errors import ToolkitError
 from toolkit.laws import Estimate, PowerLaw, as_json
 from toolkit.laws.report import crossover, describe
 from toolkit.laws.tabular import TableFit
+from toolkit.place import NOTEBOOKS
 from toolkit.recipe.recommendation import Recipe, recommend_from
 from toolkit.recipe.recount import CONVENTIONS, recount
 from toolkit.recipe.study import Study
@@ -26,7 +27,7 @@ from toolkit.tables import read_table
 from toolkit.text import count, scientific
 from toolkit.writing import check_folder
 
-TEMPLATE = Path(__file__).resolve().parent.parent / "notebooks" / "report.ipynb"
+TEMPLATE = NOTEBOOKS / "report.ipynb"
 RECOUNT_RESAMPLES = 200  # Three studies more; their intervals need not be fine.
 NOTEBOOK, HTML, FIGURES = "report.ipynb", "report.html", "figures"
 RECIPES, FITS = "recipe.json", "fits.json"

@@ -8,8 +8,9 @@ from pathlib import Path
 from toolkit.decoders.architecture import config_shape, read_config
 from toolkit.decoders.shapes import Shape, llama_shape, neox_shape
 from toolkit.errors import SurroundingsError, ToolkitError, nearest
+from toolkit.place import SUITE
 
-SUITE_FOLDER = Path(__file__).resolve().parents[2] / "runs" / "suite"
+SUITE_FOLDER = SUITE
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ from toolkit.decoders.architecture import read_config
 from toolkit.decoders.catalogue import SMALL, SUITE_FOLDER, Decoder
 from toolkit.decoders.cutting import cut_config
 from toolkit.errors import SurroundingsError, ToolkitError
+from toolkit.place import CHECKOUT
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -117,7 +118,12 @@ def check_files(decoder: Decoder) -> None:
     """
     folder = Path(decoder.source)
     if decoder.family == "small":
-        remedy = "restore runs/suite from the repository or run `make suite`"
+        remedy = (
+            "restore runs/suite from the repository or run `make suite`"
+            if CHECKOUT
+            else "an installed package brings small-3k and small-7k; the others are in the "
+            "repository's runs/suite: copy them there, or give one as a folder"
+        )
         tokenizer = SUITE_FOLDER / "tokenizer"
     elif decoder.source and folder.is_dir():
         remedy, tokenizer = "save them there with save_pretrained", folder

@@ -11,6 +11,7 @@ from typing import Any
 
 from toolkit.errors import ToolkitError, nearest
 from toolkit.parameters import assigned
+from toolkit.place import NOTEBOOKS
 from toolkit.runs import RunConfig
 
 # What training and its figures import late, seconds of it, only in the run that needs it.
@@ -27,7 +28,6 @@ TRAINING = (
 # It looks at import whether it is in a notebook: that is for each kernel to see.
 IN_THE_KERNEL = "tqdm"
 
-NOTEBOOKS = Path(__file__).resolve().parents[2] / "notebooks"
 DEFAULT = "train.ipynb"
 
 
