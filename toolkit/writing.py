@@ -44,6 +44,8 @@ def check_file(path: Path) -> None:
         raise SurroundingsError(f"cannot write {path}: {error}") from error
     if path.is_dir():
         raise SurroundingsError(f"{path} is a folder; name a file")
+    if path.exists() and not path.is_file():  # It would be replaced: a device, a pipe.
+        raise SurroundingsError(f"{path} is no plain file; name another one")
     if not path.absolute().parent.is_dir():
         raise SurroundingsError(f"there is no folder {path.absolute().parent} to write into")
     check_folder(path.absolute().parent)

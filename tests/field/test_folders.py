@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -80,6 +81,11 @@ def test_a_place_where_nothing_can_be_written_is_known_before(tmp_path, place):
         check_folder(tmp_path / place)
     with pytest.raises(SurroundingsError):
         check_file(tmp_path / place / "page.html")
+
+
+def test_a_device_is_not_replaced_by_a_file():
+    with pytest.raises(SurroundingsError, match="no plain file"):
+        check_file(Path("/dev/null"))
 
 
 def test_a_folder_is_no_file(tmp_path):

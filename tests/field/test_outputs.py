@@ -65,3 +65,24 @@ def test_a_package_that_is_not_installed_is_named_with_what_brings_it(monkeypatc
     monkeypatch.setattr("toolkit.commands.status.run", lambda _: __import__("papermill"))
     assert cli.main(["status", "runs"]) == 2
     assert "pip install 'decoders-to-encoders[notebooks]'" in capsys.readouterr().err
+
+
+PATHS = ["nowhere", "file", "file/below", "dangling", "loop", "dir", "x" * 300, "a\0b", "/dev/null"]
+
+
+@pytest.mark.parametrize("place", PATHS)
+@pytest.mark.parametrize(
+    "command",
+    [
+        *(["plan"], ["sweep"], ["status"], ["train"], ["report"], ["explorer"]),
+        *(["recipe", "--flop", "1e9"], ["fit", "--form", "power"], ["trial", "table.csv"]),
+    ],
+    ids=lambda command: command[0],
+)
+def test_a_bad_path_into_any_command(table, tmp_path, monkeypatch, capsys, command, place):
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    (tmp_path / "dangling").symlink_to("gone")
+    (tmp_path / "loop").symlink_to("loop")
+    assert cli.main([*command, place]) == 2
+    said = capsys.readouterr().err
+    assert said.startswith("error: ") and said.count("\n") == 1
