@@ -180,3 +180,13 @@ def test_of_many_missing_weights_a_few_are_named(tmp_path):
 def test_a_decoder_without_its_head_is_whole(architecture, tmp_path):
     AutoModel.from_config(CONFIGS[architecture]).save_pretrained(tmp_path)
     assert decoders.load(decoders.find(str(tmp_path))) is not None
+
+
+def test_an_adapter_given_as_a_decoder_is_to_be_merged(tmp_path):
+    adapter = {"peft_type": "LORA", "base_model_name_or_path": "owner/model"}
+    (tmp_path / "adapter_config.json").write_text(json.dumps(adapter))
+    with pytest.raises(ToolkitError, match=r"is an adapter of owner/model, not .*: merge it first"):
+        decoders.find(str(tmp_path))
+    (tmp_path / "adapter_config.json").write_text("[]")
+    with pytest.raises(ToolkitError, match=r"is an adapter, not a decoder: merge it first"):
+        decoders.find(str(tmp_path))

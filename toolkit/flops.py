@@ -5,7 +5,8 @@
 *hardware*: what is really executed: padding, cached gradients and checkpointing included.
 
 The last equals what torch's FlopCounterMode counts, to the integer, with eager attention: matrix
-products only, 2 FLOPs a multiply-add, attention over the full square.
+products only, 2 FLOPs a multiply-add, attention over the full square. Only the table of angles that
+rotary decoders of the hub make anew in each pass is left out: some hundred FLOP.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from functools import lru_cache
 import numpy as np
 
 from toolkit.contrast.packing import Execution
-from toolkit.decoders import Linear, Shape
+from toolkit.decoders.shapes import INPUT, Product, Shape
 from toolkit.methods import (
     Method,
     adapted,
@@ -57,13 +58,16 @@ class Passes:
     """What each pass over a decoder costs under a method.
 
     Attributes:
-        once: Forward of what runs once a step whatever is recomputed: the embedding's adapter
-            and the frozen blocks below the lowest trained one.
+        embedding: Forward of the embedding's adapter, which runs once, on real tokens; backward
+            is twice that.
+        once: Forward of the frozen blocks below the lowest trained one, run once a step whatever
+            is recomputed.
         forward: Forward of the trained blocks.
-        backward: Backward of all of it.
+        backward: Backward of the trained blocks.
         replay: What checkpointing runs again of the trained blocks.
     """
 
+    embedding: Cost
     once: Cost
     forward: Cost
     backward: Cost
@@ -93,7 +97,8 @@ def step_flops(
     whole = passes.once + passes.forward + passes.backward
 
     ran = _sums(execution.tokens, execution.windows)
-    hardware = whole.of(*ran) + loss
+    once = (passes.embedding * 3).of(*real) + loss
+    hardware = whole.of(*ran) + once
     if execution.checkpointing:
         hardware += passes.replay.of(*ran)
     if execution.recomputed.any():
@@ -101,7 +106,7 @@ def step_flops(
         hardware += passes.forward.of(*_sums(execution.tokens[again], execution.windows[again]))
     return StepFlops(
         paper=real[0] * paper_flops_per_token(shape, method),
-        model=whole.of(*real) + loss,
+        model=whole.of(*real) + once,
         hardware=hardware,
     )
 
@@ -132,22 +137,25 @@ def pass_costs(shape: Shape, method: Method) -> Passes:
     """What each pass costs, block by block, with no gradient computed that nothing needs."""
     first = first_trained_block(shape, method)
     frozen = _Block(shape, None, input_gradient=False)
-    lowest = _Block(shape, method, input_gradient=_embedding_trained(shape, method))
+    lowest = _Block(shape, method, input_gradient=_trains_below(shape, method))
     other = _Block(shape, method, input_gradient=True)
     others = shape.layers - first - 1
     adapter = Cost()
     if adapts_embedding(shape, method):
         adapter = Cost(token=2 * (method.lora_rank or 0) * shape.hidden)
     return Passes(
-        once=adapter + frozen.forward * first,
+        embedding=adapter,
+        once=frozen.forward * first,
         forward=lowest.forward + other.forward * others,
-        backward=adapter * 2 + lowest.backward + other.backward * others,
+        backward=lowest.backward + other.backward * others,
         replay=lowest.replay + other.replay * others,
     )
 
 
-def _embedding_trained(shape: Shape, method: Method) -> bool:
-    return method.name == "full" or adapts_embedding(shape, method)
+def _trains_below(shape: Shape, method: Method) -> bool:
+    """Whether something is trained before the first block."""
+    biases = method.name == "bias" and shape.first_norm_biases > 0
+    return method.name == "full" or biases or adapts_embedding(shape, method)
 
 
 class _Block:
@@ -160,33 +168,32 @@ class _Block:
     """
 
     def __init__(self, shape: Shape, method: Method | None, *, input_gradient: bool) -> None:
-        self.rank = method.lora_rank or 0 if method else 0
-        self.weights = method is not None and method.name in ("full", "freeze")
-        self.biases = method is not None and method.name in ("full", "freeze", "bias")
+        self.method = method
+        self.input_gradient = input_gradient
+        has_adapter = adapted(shape, method) if method else (False,) * len(shape.block)
+        self.adapters = {
+            f"{linear.name}.weight": linear
+            for linear, has in zip(shape.block, has_adapter, strict=True)
+            if has
+        }
         self.forward = self.backward = self.replay = Cost()
-        linears = list(
-            zip(shape.block, adapted(shape, method) if method else [False] * 99, strict=False)
-        )
-        inputs = 1 if shape.block[0].outputs > shape.attention_width else 3
-        normed = self._norm(shape, input_gradient)
+        for product in shape.products:
+            self._walk(product)
+        if shape.keeps_last and self.backward != Cost():
+            self.replay = self.forward
 
-        roles = {self._role(x, inputs): self._linear(x, has, normed) for x, has in linears[:inputs]}
-        attended = self._attention(shape, roles)
-        added = self._linear(*linears[inputs], attended)
-        if not shape.parallel_residual:
-            normed = self._norm(shape, input_gradient or added)
-        wide = [self._linear(x, has, normed) for x, has in linears[inputs + 1 : -1]]
-        self._linear(*linears[-1], any(wide))
+    def _walk(self, product: Product) -> None:
+        """A product of the block, and those of an adapter on it."""
+        left = self._needs(product.left)
+        right = self._trains(product.weight) if product.weight else self._needs(product.right)
+        self._multiply(Cost(product.token, product.square), left + right)
+        linear = self.adapters.get(product.weight)
+        if linear is not None and self.method is not None:
+            rank = self.method.lora_rank or 0
+            self._multiply(Cost(2 * linear.inputs * rank), left + 1)
+            self._multiply(Cost(2 * rank * linear.outputs), 2)
 
-    def _norm(self, shape: Shape, gradient: bool) -> bool:
-        """Whether the output of a norm needs a gradient."""
-        return gradient or self.weights or (self.biases and shape.norm_biases > 0)
-
-    @staticmethod
-    def _role(linear: Linear, inputs: int) -> str:
-        return "qkv" if inputs == 1 else linear.name.rsplit(".", 1)[-1][0]
-
-    def _product(self, forward: Cost, gradients: int) -> None:
+    def _multiply(self, forward: Cost, gradients: int) -> None:
         """One matrix product, and as many of the same size in the backward pass."""
         if gradients:
             # A checkpoint replays up to the last product that keeps something for the backward
@@ -195,18 +202,14 @@ class _Block:
         self.forward += forward
         self.backward += forward * gradients
 
-    def _linear(self, linear: Linear, has_adapter: bool, gradient: bool) -> bool:
-        """Walk a linear layer. Returns whether its output needs a gradient."""
-        self._product(Cost(2 * linear.inputs * linear.outputs), gradient + self.weights)
-        if has_adapter:
-            self._product(Cost(2 * linear.inputs * self.rank), gradient + 1)
-            self._product(Cost(2 * self.rank * linear.outputs), 2)
-        return gradient or has_adapter or self.weights or (self.biases and linear.bias)
+    def _needs(self, sources: frozenset[str]) -> bool:
+        """Whether something that depends on these needs a gradient."""
+        if INPUT in sources and self.input_gradient:
+            return True
+        return any(self._trains(x) or x in self.adapters for x in sources if x != INPUT)
 
-    def _attention(self, shape: Shape, needs: dict[str, bool]) -> bool:
-        """Walk scores and weighted values. Returns whether the output needs a gradient."""
-        query, key, value = (needs.get(role, needs.get("qkv", False)) for role in "qkv")
-        product = Cost(square=2 * shape.attention_width)
-        self._product(product, query + key)
-        self._product(product, (query or key) + value)
-        return query or key or value
+    def _trains(self, parameter: str) -> bool:
+        """Whether the method trains this parameter of the block."""
+        if self.method is None or self.method.name == "lora":
+            return False
+        return self.method.name != "bias" or parameter.endswith(".bias")

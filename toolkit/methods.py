@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from toolkit.decoders import Shape, find_blocks
+from toolkit.decoders import Shape, final_parameters, find_blocks
 from toolkit.errors import ToolkitError, nearest
 from toolkit.runs import RunConfig
 
@@ -99,7 +99,9 @@ def _check_lora(rank: int, targets: tuple[str, ...], shape: Shape) -> None:
 
 
 def _leaf(name: str) -> str:
-    return name.rsplit(".", 1)[-1]
+    """What a module is called by: its own name, or with its parent's where that is a number."""
+    parent, _, own = name.rpartition(".")
+    return f"{_leaf(parent)}.{own}" if own.isdigit() and parent else own
 
 
 def names(target: str, module: str) -> bool:
@@ -131,8 +133,7 @@ def trainable_params(shape: Shape, method: Method) -> int:
     if method.name == "full":
         return shape.params
     if method.name == "freeze":
-        final = shape.final_norm_weights + shape.final_norm_biases
-        return (method.trained_blocks or 0) * shape.block_params + final
+        return (method.trained_blocks or 0) * shape.block_params + shape.final_params
     if method.name == "bias":
         return shape.biases
     adapters = zip(shape.block, adapted(shape, method), strict=True)
@@ -158,15 +159,14 @@ def apply(model: PreTrainedModel, method: Method, seed: int) -> PreTrainedModel:
         _inject_lora(model, method, seed)
         return model
     blocks = find_blocks(model, model.config.model_type)
-    in_blocks = {id(p) for p in blocks.parameters()}
     last = blocks[len(blocks) - (method.trained_blocks or 0) :]
     trained = {id(p) for p in last.parameters()}
+    final = final_parameters(model) if method.name == "freeze" else frozenset()
     for name, parameter in model.named_parameters():
-        final_norm = id(parameter) not in in_blocks and parameter.dim() == 1
         parameter.requires_grad_(
             method.name == "full"
             or (method.name == "bias" and name.endswith(".bias"))
-            or (method.name == "freeze" and (id(parameter) in trained or final_norm))
+            or (method.name == "freeze" and (id(parameter) in trained or name in final))
         )
     return model
 

@@ -1,6 +1,6 @@
 """Decoders: which there are, what they cost, and where their weights come from."""
 
-from toolkit.decoders.architecture import config_shape, find_blocks
+from toolkit.decoders.architecture import config_shape, final_parameters, find_blocks
 from toolkit.decoders.catalogue import (
     KNOWN,
     PYTHIA,
@@ -13,7 +13,7 @@ from toolkit.decoders.catalogue import (
     find,
 )
 from toolkit.decoders.loading import check_files, load, load_tokenizer, suite_records
-from toolkit.decoders.shapes import Linear, Shape, llama_shape, neox_shape
+from toolkit.decoders.shapes import Linear, Product, Shape, llama_shape, neox_shape
 
 __all__ = [
     "KNOWN",
@@ -24,10 +24,12 @@ __all__ = [
     "SUITE_FOLDER",
     "Decoder",
     "Linear",
+    "Product",
     "Shape",
     "catalogued",
     "check_files",
     "config_shape",
+    "final_parameters",
     "find",
     "find_blocks",
     "llama_shape",

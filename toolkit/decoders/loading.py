@@ -26,14 +26,15 @@ def load(decoder: Decoder, *, attention: str = "sdpa") -> PreTrainedModel:
 
     Args:
         decoder: From `find`.
-        attention: Name of the attention implementation, as transformers knows it.
+        attention: Name of the attention implementation, as transformers knows it; eager stands in
+            for an sdpa that the architecture does not have.
 
     Raises:
         ToolkitError: Weights are missing, damaged, of another shape than the configuration says
             (they are named), or not in safetensors format.
     """
     import torch
-    from transformers import AutoModel
+    from transformers import MODEL_MAPPING, AutoModel
 
     source = _source(decoder)
     if decoder.family == "small":
@@ -41,6 +42,8 @@ def load(decoder: Decoder, *, attention: str = "sdpa") -> PreTrainedModel:
     config = read_config(source)
     if decoder.blocks is not None:
         config = cut_config(config, decoder.blocks, decoder.name)
+    if attention == "sdpa" and not getattr(MODEL_MAPPING[type(config)], "_supports_sdpa", True):
+        attention = "eager"  # what every architecture has
     try:
         with _quiet():
             model, report = AutoModel.from_pretrained(

@@ -23,6 +23,7 @@ from toolkit.runs import RunConfig, RunRecord, write_atomically
 from toolkit.training import checkpoints, defaults
 from toolkit.training.evaluation import Evaluation, HeldOut, evaluate, held_out_set
 from toolkit.training.folder import check_own
+from toolkit.training.guard import try_out
 from toolkit.training.schedule import Schedule, plan_steps, warmup_cosine
 
 if TYPE_CHECKING:
@@ -125,10 +126,16 @@ def step_cost(
 
 
 def load_encoder(run: Run) -> PreTrainedModel:
-    """The decoder's weights with the method applied: ready to be trained, on the run's device."""
+    """The decoder's weights with the method applied: ready to be trained, on the run's device.
+
+    Raises:
+        ToolkitError: The weights cannot be loaded, or the decoder is not counted or run exactly
+            (see `toolkit.training.guard`).
+    """
     torch.manual_seed(run.config.seed)
     model = decoders.load(run.decoder)
     methods.apply(model, run.method, run.config.seed)
+    try_out(model, run.decoder, run.method)
     return model.to(device())  # type: ignore[arg-type]  # transformers mistypes it
 
 
