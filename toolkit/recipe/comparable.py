@@ -26,7 +26,7 @@ from toolkit.tables import completed, notes
 
 CELL = ("method", "params", "budget_flop")
 SETTINGS = ("lr", "batch_pairs", "lora_rank", "trained_blocks")
-COMPARABLE = ("data", "candidates", "temperature", "max_tokens")
+COMPARABLE = ("data", "candidates", "temperature", "max_tokens", "fingerprint")
 LIMITED = "limited to fewer distinct pairs than the others (max_pairs)"
 BEST_SETTING = (
     "where several settings of a method were tried at one size and budget, only the best of them "
