@@ -432,3 +432,12 @@ def test_the_recipe_says_which_form_predicted_held_out_budgets_best():
     one_budget = run_table(budgets=(1e12,))
     recipe = recommend(one_budget, budget_flop=1e12, resamples=50)
     assert not any("held-out budgets" in note for note in recipe.notes)
+
+
+def test_what_to_know_about_a_decoders_weights_is_said_once():
+    cuts = [f"smollm2-135m@{blocks}" for blocks in (2, 4, 8, 15, 30)]
+    table = run_table(truth={"full": TRUTH["full"]}, decoders=WIDE, noise=0)
+    for old, new in zip(WIDE, cuts, strict=False):
+        table.loc[table["decoder"] == old, "decoder"] = new
+    notes = recommend(table, budget_flop=1e12).notes
+    assert sum("de-quantised" in note and "instruct-tuned" in note for note in notes) == 1

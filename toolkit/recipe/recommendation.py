@@ -210,6 +210,7 @@ def recommend_from(
     ]
     if best.method in study.rollouts:
         notes.append(f"{best.method}: {study.rollouts[best.method].statement}")
+    notes += _about_weights(study)
     return Recipe(
         budget_flop=budget_flop,
         convention=study.convention,
@@ -228,6 +229,13 @@ def recommend_from(
         notes=tuple(notes),
         excluded=study.excluded,
     )
+
+
+def _about_weights(study: Study) -> list[str]:
+    """What to know about the weights of the decoders that were tried, each thing once."""
+    names = study.runs["decoder"].astype(str).unique() if "decoder" in study.runs.columns else ()
+    known = filter(None, map(decoders.catalogued, names))
+    return list(dict.fromkeys(decoder.note for decoder in known if decoder.note))
 
 
 def _size(best: Forecast, study: Study, max_params: float | None) -> Size:
