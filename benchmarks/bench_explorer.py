@@ -29,13 +29,12 @@ from matplotlib.figure import Figure
 from toolkit import figures, hardware
 from toolkit.explorer import Explorer, explore
 from toolkit.explorer.drawing import CSS_DPI, PIXELS
-from toolkit.explorer.recipe_view import budget_range
-from toolkit.explorer.view import HEIGHT, WIDTH
+from toolkit.explorer.view import HEIGHT, WIDTH, budget_range
 from toolkit.recipe.recommendation import Recipe, recommend_from
 from toolkit.recipe.study import Study
-from toolkit.recipe.wording import method_name
 from toolkit.synthetic import run_table
 from toolkit.text import count
+from toolkit.words import method_name
 
 MOVES, FEW_MOVES = 100, 20  # Ours; and the ordinary way, whose every picture takes as long.
 DRAG_MOVES, DRAG_PAUSE = 40, 0.01
@@ -70,10 +69,10 @@ class Ordinary:
             panels = figure.subplot_mosaic("AAB;AAC", gridspec_kw={"wspace": 0.6, "hspace": 0.5})
             figures.loss_by_budget(self.study, panels["A"], ends=budget_range(self.study))
             figures.mark_recipe(recipe, panels["A"])
-            near = panels["B"]
-            near.axvspan(*recipe.size.near_optimal, color=figures.colour(recipe.method), alpha=0.3)
-            near.plot(recipe.size.params.value, 0, "*", ms=14)
-            figures.log_axis(near.xaxis, count)
+            sizes, ideal = panels["B"], recipe.ideal.params
+            sizes.axvspan(ideal.low, ideal.high, color=figures.colour(recipe.method), alpha=0.3)
+            sizes.plot(recipe.decoder.params, 0, "*", ms=14)
+            figures.log_axis(sizes.xaxis, count)
             regrets = pd.DataFrame(
                 {
                     "method": [method_name(choice.method) for choice in recipe.methods],

@@ -1,4 +1,5 @@
 import math
+from dataclasses import replace
 from itertools import combinations
 
 import numpy as np
@@ -8,6 +9,11 @@ from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 
 from toolkit import figures
+from toolkit.figures import budget
+from toolkit.laws import Estimate
+from toolkit.recipe import frontier
+from toolkit.recipe.crossing import Crossing
+from toolkit.recipe.question import Question
 from toolkit.recipe.recommendation import recommend_from
 from toolkit.recipe.study import Study
 from toolkit.runs import METHODS
@@ -17,7 +23,7 @@ from toolkit.synthetic import BUDGETS, DECODERS, TRUTH, run_table
 @pytest.fixture(scope="module")
 def study() -> Study:
     table = run_table(ranks=(8, 64, 512), shares=(0.5, 1.0), noise=0.003)
-    return Study.of(table, resamples=100)
+    return Study.of(table, draws=100)
 
 
 @pytest.fixture(autouse=True)
@@ -53,18 +59,35 @@ def test_budgets_get_darker_as_they_grow():
     assert light == sorted(light, reverse=True)
 
 
-def test_loss_by_params_shows_every_run_and_the_minimum_of_every_budget(study):
-    ax = Figure().subplots()
-    fit = study.fits["full"]
-    figures.loss_by_params(fit, ax)
+def test_loss_by_params_shows_every_run_and_the_laws_minimum_at_every_budget(study):
+    ax = figures.loss_by_params(study, "full", Figure().subplots())
     rows = study.best[study.best["method"] == "full"]
     shown = np.concatenate([line.get_ydata() for line in ax.lines if line.get_marker() == "o"])
-    assert set(np.round(rows["loss"], 9)) <= set(np.round(shown, 9))
+    assert sorted(shown) == pytest.approx(sorted(rows["loss"]))
+    ideals = [Question(study, c).ideal("full") for c in BUDGETS]
+    assert points(ax, "*") == [(ideal.params.value, ideal.loss.value) for ideal in ideals]
+    assert ax.get_xscale() == "log"
+
+
+def test_curves_of_loss_by_params_are_the_law_with_its_band(study):
+    ax = figures.loss_by_params(study, "full", Figure().subplots())
+    solid = [
+        line for line in ax.lines if line.get_linestyle() == "-" and line.get_linewidth() > 1.5
+    ]
+    assert len(solid) == len(ax.collections) == len(BUDGETS)
+    for line, c in zip(solid, BUDGETS, strict=True):
+        sizes, losses = line.get_data()
+        draws = study.curve("full", np.asarray(sizes, float), c)
+        assert losses == pytest.approx(np.exp(np.log(draws).mean(axis=0)))
+
+
+def test_parabolas_have_a_star_where_they_are_bracketed_and_a_ring_elsewhere(study):
+    fit = study.fits["full"]
+    ax = figures.parabolas(fit, Figure().subplots())
     interior = [m for m in fit.minima if m.status == "interior"]
     assert points(ax, "*") == [(m.params.value, m.loss.value) for m in interior]
-    rings = [p for p in points(ax, "o")]
-    assert rings == [(m.best_params, m.best_loss) for m in fit.minima if m.status != "interior"]
-    assert ax.get_xscale() == "log"
+    others = [m for m in fit.minima if m.status != "interior"]
+    assert points(ax, "o") == [(m.best_params, m.best_loss) for m in others]
 
 
 def test_panels_share_one_legend_with_budgets_as_powers_of_ten(study):
@@ -85,19 +108,35 @@ def test_methods_can_be_chosen_for_the_panels(study):
     assert [ax.get_title(loc="left") for ax in figure.axes] == ["LoRA", "full fine-tuning"]
 
 
-def test_the_frontier_is_the_lowest_law_at_every_budget(study):
+def test_the_frontier_is_the_best_choice_at_every_budget(study):
     ax = figures.loss_by_budget(study, Figure().subplots())
     (frontier,) = [line for line in ax.lines if line.get_linewidth() == 7]
-    for budget, loss in zip(*frontier.get_data(), strict=True):
-        laws = [fit.loss_law.predict(budget).value for fit in study.fits.values()]
-        assert loss == pytest.approx(min(laws))
+    budgets, losses = frontier.get_data()
+    for c, loss in list(zip(budgets, losses, strict=True))[::10]:
+        assert loss == pytest.approx(recommend_from(study, budget_flop=c).loss.value)
 
 
-def test_the_crossover_of_the_frontier_is_drawn_and_named(study):
-    (crossing,) = [c for c in figures.frontier_crossovers(study) if c.status == "crosses"]
-    assert (crossing.better_below, crossing.better_above) == ("full", "lora")
+def test_the_points_of_loss_by_budget_are_the_best_runs(study):
     ax = figures.loss_by_budget(study, Figure().subplots())
+    means = study.best.groupby(["method", "budget_flop", "params"])["loss"].mean()
+    lowest = means.groupby(level=["method", "budget_flop"]).min()
+    shown = [p for marker in "oDs^" for p in points(ax, marker)]
+    assert sorted(shown) == sorted((b, loss) for (_, b), loss in lowest.items())
+
+
+def test_the_crossing_of_the_frontier_is_drawn_and_named(study, monkeypatch):
+    crossing = Crossing("full", "lora", Estimate(1e12, 5e11, 2e12), 0.97, "crosses")
+    monkeypatch.setattr(budget, "frontier_crossings", lambda study: (crossing,))
+    ax = figures.loss_by_budget(study, Figure().subplots())
+    assert [x for x in ax.lines if x.get_linestyle() == ":" and set(x.get_xdata()) == {1e12}]
     assert any("LoRA best" in text.get_text() for text in ax.texts)
+
+
+def test_a_crossing_of_two_poor_methods_is_not_on_the_frontier(study, monkeypatch):
+    at = Estimate(1e12, 5e11, 2e12)
+    poor, good = (Crossing(m, "bias", at, 0.97, "crosses") for m in ("freeze", "full"))
+    monkeypatch.setattr(frontier, "crossings", lambda study: (poor, good))
+    assert frontier.frontier_crossings(study) == (good,)
 
 
 def test_extrapolation_is_dashed_and_grey(study):
@@ -113,18 +152,27 @@ def test_extrapolation_is_dashed_and_grey(study):
 def test_the_recipe_is_marked_at_its_budget_and_loss(study):
     recipe = recommend_from(study, budget_flop=3e12)
     ax = figures.mark_recipe(recipe, Figure().subplots())
-    assert points(ax, "*") == [(3e12, recipe.methods[0].loss.value)]
+    assert points(ax, "*") == [(3e12, recipe.loss.value)]
 
 
-def test_laws_of_size_and_data_are_straight_on_log_axes(study):
+def test_ideal_size_and_data_are_drawn_against_the_budget(study):
     for ax, quantity in zip(figures.laws_panels(study).axes, ("params", "tokens"), strict=True):
         assert (ax.get_xscale(), ax.get_yscale()) == ("log", "log")
-        law = getattr(study.fits["full"], f"{quantity}_law")
         colour = figures.colour("full")
-        (line,) = [x for x in ax.lines if x.get_color() == colour and x.get_linestyle() == "-"
-                   and len(x.get_xdata()) > 2]  # fmt: skip
-        slopes = np.diff(np.log(line.get_ydata())) / np.diff(np.log(line.get_xdata()))
-        assert slopes == pytest.approx(law.exponent.value)
+        lines = [x for x in ax.lines if x.get_color() == colour and x.get_marker() == "None"]
+        budgets, values = np.concatenate([np.array(line.get_data()) for line in lines], axis=1)
+        for c in BUDGETS:
+            ideal = getattr(Question(study, c).ideal("full"), quantity)
+            assert values[list(budgets).index(c)] == pytest.approx(ideal.value)
+
+
+def test_an_ideal_size_that_is_not_told_has_no_line():
+    """Where size does not matter, how small the best decoder is cannot be told."""
+    truth = {"full": replace(TRUTH["full"], a=0.01)}
+    study = Study.of(run_table(truth=truth), draws=50)
+    ax = figures.law_by_budget(study, "params", Figure().subplots())
+    lines = [line for line in ax.lines if line.get_marker() == "None" and len(line.get_xdata()) > 2]
+    assert lines and np.isnan(np.concatenate([line.get_ydata() for line in lines])).any()
 
 
 def test_loss_by_rank_has_a_panel_a_size_and_rings_the_best_rank(study):
@@ -141,7 +189,7 @@ def test_a_setting_takes_the_mean_over_seeds_and_the_best_of_other_settings():
     rows = run_table(truth={"lora": TRUTH["lora"]}, ranks=(8, 64), seeds=(0, 1), noise=0)
     worse = rows.assign(lr=1.0, loss=rows["loss"] + 1)
     rows.loc[rows["seed"] == 1, "loss"] += 0.5
-    study = Study.of(pd.concat([rows, worse], ignore_index=True), resamples=0)
+    study = Study.of(pd.concat([rows, worse], ignore_index=True), draws=20)
     expected = rows.groupby(["params", "budget_flop", "lora_rank"])["loss"].mean()
     losses = [loss for cell in study.cells["lora"]["lora_rank"] for loss in cell.losses]
     assert losses == pytest.approx(list(expected))
@@ -160,7 +208,7 @@ def test_a_setting_takes_the_mean_over_seeds_and_the_best_of_other_settings():
     ],
 )
 def test_every_figure_can_be_drawn_from_any_table(table, slide):
-    study = Study.of(table, resamples=50)
+    study = Study.of(table, draws=50)
     with figures.style(slide=slide):
         figure, ax = figures.single()
         figures.mark_recipe(recommend_from(study, budget_flop=2e12), ax)

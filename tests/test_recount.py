@@ -15,7 +15,7 @@ def table():
 
 
 def study(table):
-    return Study.of(table, resamples=20)
+    return Study.of(table, draws=20)
 
 
 def test_a_count_that_is_a_constant_multiple_moves_budgets_and_nothing_else(table):
@@ -41,7 +41,7 @@ def test_a_count_that_charges_large_models_more_makes_the_best_size_smaller(tabl
     dear = table.copy()
     dear["flop_hardware"] = dear["budget_flop"] * (dear["params"] / dear["params"].min()) ** 0.2
     small, plain = (
-        Study.of(recount(study(dear), name), resamples=20).fits["full"].minima[1].params.value
+        Study.of(recount(study(dear), name), draws=20).fits["full"].minima[1].params.value
         for name in ("hardware", "model")
     )
     assert small < 0.8 * plain
@@ -58,7 +58,7 @@ def test_every_seed_of_a_curve_counts_though_settings_change_with_the_budget():
     """A recounted point lies between two runs and has the settings of neither."""
     table = run_table(noise=0.01, seeds=(0, 1, 2))
     table.loc[table["budget_flop"] > 5e11, "batch_pairs"] = 64
-    again = Study.of(recount(study(table), "model"), resamples=0)
+    again = Study.of(recount(study(table), "model"), draws=20)
     assert not {"lr", "batch_pairs"} & set(again.best.columns)
     assert again.best.groupby(["method", "params", "budget_flop"]).size().eq(3).all()
 

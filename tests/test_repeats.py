@@ -1,4 +1,4 @@
-"""Repeated data: told apart from the runs that laws of a method stand on, and measured."""
+"""Repeated data: told apart, lined up, and their cost in the law."""
 
 import math
 
@@ -7,8 +7,8 @@ import pytest
 
 from toolkit.errors import ToolkitError
 from toolkit.figures import loss_by_repeats_panels
-from toolkit.laws import Options
-from toolkit.recipe.repeats import repeat_law, repeats
+from toolkit.laws.constants import constants
+from toolkit.recipe.repeats import repeats, with_unique_tokens
 from toolkit.recipe.study import Study
 from toolkit.synthetic import run_table
 
@@ -33,13 +33,13 @@ def limited_table():
 
 @pytest.fixture(scope="module")
 def study():
-    return Study.of(limited_table(), resamples=20)
+    return Study.of(limited_table(), draws=100)
 
 
-def test_limited_runs_are_listed_and_no_part_of_the_laws(study):
+def test_limited_runs_are_kept_apart_from_the_best_of_each_size(study):
     assert len(study.limited) == 3 * len(study.runs)
     assert study.best["max_pairs"].isna().all()
-    assert any("fewer distinct pairs" in each.reason for each in study.excluded)
+    assert any("fewer distinct pairs" in each.reason for each in study.comparable.excluded)
 
 
 def test_the_same_configuration_is_lined_up_by_its_distinct_pairs(study):
@@ -51,8 +51,9 @@ def test_the_same_configuration_is_lined_up_by_its_distinct_pairs(study):
 
 
 def test_the_worth_of_repeats_is_found_again(study):
-    law = repeat_law(study, "full", Options(resamples=0, starts=60)).fit
-    assert law.params["R_D"].value == pytest.approx(WORTH, rel=0.25)
+    worth = constants(study.surface, "full")["R_D"]
+    assert worth.value == pytest.approx(WORTH, rel=0.25)
+    assert worth.low < WORTH < worth.high
 
 
 def test_its_figure_has_a_panel_a_decoder_and_a_line_a_budget(study):
@@ -65,6 +66,6 @@ def test_its_figure_has_a_panel_a_decoder_and_a_line_a_budget(study):
 
 def test_a_table_without_limits_or_pairs_has_no_repeats():
     table = run_table()
-    assert repeats(Study.of(table, resamples=0)) == ()
+    assert repeats(Study.of(table, draws=20)) == ()
     with pytest.raises(ToolkitError, match="no column 'pairs'"):
-        repeat_law(Study.of(table.drop(columns="pairs"), resamples=0), "full")
+        with_unique_tokens(table.drop(columns="pairs"))

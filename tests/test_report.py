@@ -9,7 +9,9 @@ from toolkit.cli import main
 from toolkit.errors import ToolkitError
 from toolkit.recipe.recommendation import recommend
 from toolkit.recipe.study import Study
-from toolkit.synthetic import run_table
+from toolkit.synthetic import DECODERS, run_table
+from toolkit.text import scientific
+from toolkit.words import method_name
 
 EVIL = "<script>alert('x')</script>"
 
@@ -23,7 +25,8 @@ def built(tmp_path_factory):
     table.loc[1, "decoder"] = EVIL
     table.to_csv(folder / "runs.csv", index=False)
     (folder / "test").mkdir()
-    run_table(budgets=(1e14,), ranks=(64,)).to_csv(folder / "test" / "runs.csv", index=False)
+    unseen = run_table(decoders=(*DECODERS, "small-1.2m", "small-2.7m"), budgets=(1e14,))
+    unseen.to_csv(folder / "test" / "runs.csv", index=False)
     assert main(["report", str(folder), "--flop", "2e12"]) == 0
     return folder, table
 
@@ -46,14 +49,15 @@ def test_the_fits_are_there_in_full(built):
     told = json.loads((built[0] / "fits.json").read_text())
     assert set(told["methods"]) == {"full", "freeze", "lora", "bias"}
     for law in told["methods"].values():
-        assert law["laws"].keys() == {"params", "tokens", "loss"}
-        assert law["held_out"]["predictions"]
-    assert len(told["crossovers"]) == 6
+        assert law["constants"].keys() >= {"E", "alpha", "beta", "A", "B"}
+        assert law["isoflop"]["laws"].keys() == {"params", "tokens", "loss"}
+    assert sum(told["law"]["weights"].values()) == pytest.approx(1)
+    assert len(told["crossings"]) == 6
 
 
 def test_runs_in_the_folder_test_put_the_recipe_to_the_test(tmp_path):
     run_table(seeds=(0, 1)).to_csv(tmp_path / "runs.csv", index=False)
-    study = Study.of(report.read_table(tmp_path), resamples=20)
+    study = Study.of(report.read_table(tmp_path), draws=20)
     assert report.trial(study, tmp_path) is None
     (tmp_path / "test").mkdir()
     run_table(budgets=(1e14,)).iloc[:0].to_csv(tmp_path / "test" / "runs.csv", index=False)
@@ -130,13 +134,14 @@ def test_a_plain_table_is_reported_beside_itself(tmp_path):
 
 
 def test_one_budget_is_stepped_beyond_by_ten():
-    study = Study.of(run_table(budgets=(1e12,)), resamples=0)
+    study = Study.of(run_table(budgets=(1e12,)), draws=20)
     assert report.reported_budgets(study) == (1e12, 1e13)
 
 
-def test_tables_hold_a_row_for_every_method_budget_and_law():
-    study = Study.of(run_table(), resamples=20)
-    assert len(report.minima_table(study)) == 4 * 5
-    assert len(report.law_table(study)) == 4 * 3
+def test_tables_hold_a_row_for_every_method_budget_and_cut():
+    study = Study.of(run_table(), draws=20)
+    assert len(report.size_table(study)) == 4 * 5
+    assert list(report.law_table(study).index) == [method_name(m) for m in study.methods]
+    assert list(report.hindsight_table(study).index) == [scientific(b) for b in study.budgets[:-1]]
     (recipe, _) = report.recipes(study)
     assert len(report.method_table(recipe)) == 4

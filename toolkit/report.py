@@ -13,25 +13,30 @@ from typing import Any
 import pandas as pd
 
 from toolkit.errors import ToolkitError
-from toolkit.laws import Estimate, PowerLaw, as_json
-from toolkit.laws.report import crossover, describe
+from toolkit.laws import Estimate, as_json
+from toolkit.laws.constants import constants, middle
+from toolkit.laws.report import describe
 from toolkit.laws.tabular import TableFit
 from toolkit.place import NOTEBOOKS
+from toolkit.recipe.crossing import crossings
+from toolkit.recipe.hindsight import hindsight
+from toolkit.recipe.question import Question
 from toolkit.recipe.recommendation import Recipe, recommend_from
 from toolkit.recipe.recount import CONVENTIONS, recount
 from toolkit.recipe.study import Study
 from toolkit.recipe.trial import Trial, put_to_test
-from toolkit.recipe.wording import loss, method_name, signed, spread
 from toolkit.runs import write_atomically
 from toolkit.tables import read_table
 from toolkit.text import count, scientific
+from toolkit.words import loss, method_name, say, signed, spread
 from toolkit.writing import check_folder
 
 TEMPLATE = NOTEBOOKS / "report.ipynb"
-RECOUNT_RESAMPLES = 200  # Three studies more; their intervals need not be fine.
+RECOUNT_DRAWS = 300  # Three studies more; their intervals need not be fine.
 NOTEBOOK, HTML, FIGURES = "report.ipynb", "report.html", "figures"
 RECIPES, FITS = "recipe.json", "fits.json"
 _COLUMNS = {name: name for name in ("params", "tokens", "loss")} | {"budget": "budget_flop"}
+NAMES = {"E": "E", "alpha": "α", "beta": "β", "R_D": "R_D*", "A": "A", "B": "B"}
 TEST = "test"  # The sweep, within another's folder, that tests its recipe.
 
 
@@ -61,18 +66,37 @@ def write_recipes(folder: Path, answers: Sequence[Recipe]) -> None:
 
 
 def write_fits(folder: Path, study: Study) -> None:
-    """`fits.json`: every method's laws, how well each form predicts, crossovers; all digits."""
+    """`fits.json`: the law of all methods, crossings, and every method's IsoFLOP fit; all digits.
+
+    Keys: law {form, weights and scores by form, contenders}; methods, by name {constants, middle
+    {params, data} at which A and B are told, isoflop (`toolkit.laws.report.describe`)}; data, the
+    column that counts data; crossings; excluded; warnings.
+    """
+    surface = study.surface
     methods = {
-        method: describe(TableFit(fit, _COLUMNS, study.convention, fit.dropped, fit.warnings))
-        | {"held_out": as_json(study.rollouts.get(method))}
+        method: {
+            "constants": constants(surface, method),
+            "middle": dict(zip(("params", "data"), middle(surface, method), strict=True)),
+            "isoflop": describe(
+                TableFit(fit, _COLUMNS, study.convention, fit.dropped, fit.warnings)
+            ),
+        }
         for method, fit in study.fits.items()
+    }
+    law = {
+        "form": surface.form,
+        "weights": surface.weights,
+        "scores": surface.scores,
+        "contenders": surface.contenders,
     }
     body = as_json(
         {
+            "law": law,
             "methods": methods,
-            "crossovers": [crossover(c) for c in study.crossovers],
-            "excluded": study.excluded,
-            "warnings": study.warnings,
+            "data": study.data,
+            "crossings": crossings(study),
+            "excluded": study.comparable.excluded,
+            "warnings": [say(warning) for warning in study.warnings],
         }
     )
     write_atomically(folder / FITS, json.dumps(body, indent=1, allow_nan=False) + "\n")
@@ -92,75 +116,79 @@ def trial(study: Study, sweep: str | Path) -> Trial | None:
 
 
 def method_table(recipe: Recipe) -> pd.DataFrame:
-    """Methods at the recipe's budget, best first: expected loss, regret and own size."""
+    """Methods at the recipe's budget, best first: decoder, pairs, loss and regret."""
     rows = [
         {
             "method": method_name(choice.method),
-            "expected loss": said(choice.loss, loss),
+            "decoder": choice.decoder,
+            "pairs": count(choice.tokens if math.isnan(choice.pairs) else choice.pairs),
+            "predicted loss": said(choice.loss, loss),
             "regret": "–" if choice.method == recipe.method else said(choice.regret, signed),
-            "best in": "" if math.isnan(choice.best_share) else f"{choice.best_share:.0%}",
-            "own best size": said(choice.params, count),
-            "size from": choice.source,
         }
         for choice in recipe.methods
     ]
     return pd.DataFrame(rows).set_index("method").rename_axis(index=None, columns="method")
 
 
-def minima_table(study: Study) -> pd.DataFrame:
-    """The minimum of every method's parabola at every budget, or why there is none."""
-    rows = [
-        {
-            "method": method_name(method),
-            "budget": scientific(minimum.budget_flop),
-            "best size": said(minimum.params, count),
-            "tokens": said(minimum.tokens, count),
-            "loss": said(minimum.loss, loss),
-            "best tried": f"{count(minimum.best_params)} at {loss(minimum.best_loss)}",
-            "remark": minimum.reason,
-        }
-        for method, fit in study.fits.items()
-        for minimum in fit.minima
-    ]
-    return pd.DataFrame(rows).set_index(["method", "budget"])
-
-
 def law_table(study: Study) -> pd.DataFrame:
-    """N*(C), D*(C) and L*(C) of every method: exponents with intervals, and what is wrong."""
+    """The constants of every method's law, and whether it was fitted with others or alone."""
+    rows = {}
+    for method in study.methods:
+        found = constants(study.surface, method)
+        told = {NAMES[name]: said(found[name], "{:.3g}".format) for name in NAMES if name in found}
+        together = "with others" if method in study.surface.contenders else "alone"
+        rows[method_name(method)] = told | {"fitted": together}
+    return pd.DataFrame(rows).T
+
+
+def size_table(study: Study) -> pd.DataFrame:
+    """The best size of every method at every budget: by the law, of the runs, by a parabola."""
+    means = study.best.groupby(["method", "budget_flop", "params"])["loss"].mean()
     rows = []
     for method, fit in study.fits.items():
-        for name, law in (("N*", fit.params_law), ("D*", fit.tokens_law), ("L*", fit.loss_law)):
+        for minimum in fit.minima:
+            ideal = Question(study, minimum.budget_flop).ideal(method)
+            tried = means[method, minimum.budget_flop]
             rows.append(
                 {
                     "method": method_name(method),
-                    "law": f"{name}(C)",
-                    "exponent": said(law.exponent, "{:.3f}".format),
-                    "asymptote": _asymptote(law),
-                    "points": len(law.budgets),
-                    "remark": law.reason,
+                    "budget": scientific(minimum.budget_flop),
+                    "ideal size": _told(ideal.params, count),
+                    "its loss": said(ideal.loss, loss) if _known(ideal.params) else "–",
+                    "best tried": f"{count(tried.idxmin())} at {loss(tried.min())}",
+                    "parabola's minimum": said(minimum.params, count),
+                    "the parabola": minimum.reason,
                 }
             )
-    return pd.DataFrame(rows).set_index(["method", "law"])
+    return pd.DataFrame(rows).set_index(["method", "budget"])
 
 
-def rollout_table(study: Study) -> pd.DataFrame:
-    """How well each form, fitted on the budgets up to a cut, predicts the loss at the largest."""
+def _told(estimate: Estimate, show: Any) -> str:
+    """An ideal size: its interval alone where it may lie beyond all that was searched."""
+    return said(estimate, show) if _known(estimate) else spread(estimate, show)
+
+
+def _known(estimate: Estimate) -> bool:
+    return estimate.low > 0 and math.isfinite(estimate.high)
+
+
+def hindsight_table(study: Study) -> pd.DataFrame:
+    """What the budgets up to each cut would have said of the largest one, and what came."""
+    names = {d.params: d.name for d in study.hand}
     rows = [
         {
-            "method": method_name(method),
-            "form": prediction.form,
-            "fitted up to": scientific(prediction.cut),
-            "predicted at": scientific(prediction.budgets[-1]) if prediction.budgets else "",
-            "predicted": _number(prediction.predicted),
-            "measured": _number(prediction.seen),
-            "error": f"{prediction.errors[-1]:+.1%}" if prediction.errors else "–",
-            "remark": prediction.reason,
+            "fitted up to": scientific(each.cut),
+            "recipe": f"{method_name(each.choice.method)}, {each.choice.decoder}",
+            "predicted": said(each.choice.loss, loss),
+            "measured": loss(each.measured),
+            "best measured": f"{method_name(each.best[0])}, {names[int(each.best[1])]}",
+            "regret": signed(each.regret),
+            "error of all": f"{each.error:.1%}",
+            "intervals that held": f"{each.held} of {each.count}",
         }
-        for method, rollout in study.rollouts.items()
-        for prediction in rollout.predictions
+        for each in hindsight(study)
     ]
-    names = ["method", "form", "fitted up to"]
-    return pd.DataFrame(rows, columns=None if rows else names).set_index(names)
+    return pd.DataFrame(rows, columns=None if rows else ["fitted up to"]).set_index("fitted up to")
 
 
 def recount_table(study: Study) -> pd.DataFrame:
@@ -171,32 +199,24 @@ def recount_table(study: Study) -> pd.DataFrame:
     """
     rows = []
     for convention in CONVENTIONS:
-        seen = Study.of(recount(study, convention), resamples=RECOUNT_RESAMPLES)
-        budget = seen.budgets[-1]
-        recipe = recommend_from(seen, budget_flop=budget)
-        law = seen.fits[recipe.method].params_law
-        others = [choice for choice in recipe.methods if choice.method != recipe.method]
+        recounted = Study.of(recount(study, convention), draws=RECOUNT_DRAWS)
+        budget = recounted.budgets[-1]
+        recipe = recommend_from(recounted, budget_flop=budget)
+        others = recipe.methods[1:]
         rows.append(
             {
                 "counted as": convention,
                 "budget": scientific(budget),
                 "method": method_name(recipe.method),
-                "best size": said(recipe.size.params, count),
-                "tokens": said(recipe.data.tokens, count),
+                "decoder": recipe.decoder.name,
+                "ideal size": _told(recipe.ideal.params, count),
+                "tokens": count(recipe.data.tokens),
+                "predicted loss": said(recipe.loss, loss),
                 "next best": method_name(others[0].method) if others else "–",
                 "its regret": said(others[0].regret, signed) if others else "–",
-                "N* exponent": said(law.exponent, "{:.3f}".format),
             }
         )
     return pd.DataFrame(rows).set_index("counted as")
-
-
-def _number(values: Sequence[float]) -> str:
-    return loss(values[-1]) if values else "–"
-
-
-def _asymptote(law: PowerLaw) -> str:
-    return said(law.asymptote, loss) if law.form == "saturating" else "none"
 
 
 def said(estimate: Estimate, show: Any) -> str:

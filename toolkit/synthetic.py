@@ -20,6 +20,7 @@ TOKENS_PER_PAIR = 65
 BUDGETS = (1e11, 10**11.5, 1e12, 10**12.5, 1e13)
 DECODERS = ("small-7k", "small-15k", "small-38k", "small-85k", "small-200k", "small-559k")
 BEST_RANK = 64
+CANDIDATES = 16_384  # Chance, ln K, lies above every loss of these tables.
 
 
 @dataclass(frozen=True)
@@ -131,10 +132,10 @@ def _row(
         "flop_hardware": 1.2 * budget,
         "tokens": round(tokens),
         "pairs": pairs,
-        "unique_pairs": min(pairs, 30_000),
+        "unique_pairs": 10_000_000,
         "steps": max(1, pairs // 32),
         "loss": loss,
-        "candidates": 1024,
+        "candidates": CANDIDATES,
         "lr": 4e-3,
         "batch_pairs": 32,
         "lora_rank": rank,

@@ -30,6 +30,14 @@ def test_the_parametric_law_recovers_the_truth_and_predicts_what_it_has_not_seen
     assert np.nanmax(np.abs(result.residuals)) < 0.005
 
 
+def test_the_bounded_law_ends_at_chance_and_must_know_it(rows, everything):
+    result = examine(rows, "bounded", held_out=1, keep=everything)
+    assert result.parameters["ceiling"] == pytest.approx(math.log(rows["candidates"][0]))
+    assert result.held_out_error < 0.1 and len(result.curves) == len(BUDGETS) + 1
+    unknown = examine(rows.drop(columns="candidates"), "bounded", held_out=1, keep=everything)
+    assert "candidates" in unknown.reason and "No bounded law" in unknown.in_words()
+
+
 @pytest.mark.parametrize("form", ["power", "saturating"])
 def test_laws_of_the_budget_go_through_the_optimal_losses(rows, everything, form):
     result = examine(rows, form, held_out=1, keep=everything)

@@ -2,6 +2,7 @@ import asyncio
 import json
 import re
 
+import numpy as np
 import pytest
 import yaml
 
@@ -11,9 +12,13 @@ from toolkit.explorer import app, explore, find_sweeps, widget_errors
 from toolkit.explorer.alerts import MARK, Alerts
 from toolkit.explorer.latest import Latest
 from toolkit.explorer.settings_view import SettingsView
+from toolkit.recipe.question import Question
+from toolkit.recipe.recommendation import recommend_from
 from toolkit.recipe.study import Study
 from toolkit.sweep.plan import expand
 from toolkit.synthetic import BUDGETS, TRUTH, run_table
+from toolkit.text import count
+from toolkit.words import LINK_NAMES, crossing_in_words, signed
 
 RECIPE, SIZES, FRONTIER, SETTINGS, LAW = range(5)
 
@@ -26,7 +31,7 @@ def test_it_opens_on_the_recipe_of_the_largest_budget(explorer):
     assert explorer.tabs.selected_index == RECIPE
     assert explorer.budget.flop.value == BUDGETS[-1]
     view = explorer.view
-    assert star(view) == (BUDGETS[-1], view.recipe.methods[0].loss.value)
+    assert star(view) == (BUDGETS[-1], view.recipe.loss.value)
     assert view.picture.png.startswith(b"\x89PNG")
     for question in ("How large", "How much data", "Which method", "Which hyperparameters"):
         assert question in view.readout.value
@@ -37,7 +42,7 @@ def test_moving_the_budget_moves_the_point_the_words_and_nothing_else(explorer):
     before = (view.picture.png, view.readout.value, view.picture.alt)
     drawing, height = view.drawing, view.readout.layout.height
     explorer.budget.flop.slider.value = 2e11
-    assert star(view) == pytest.approx((2e11, view.recipe.methods[0].loss.value))
+    assert star(view) == pytest.approx((2e11, view.recipe.loss.value))
     after = (view.picture.png, view.readout.value, view.picture.alt)
     assert all(old != new for old, new in zip(before, after, strict=True))
     assert "2×10¹¹ FLOP" in view.picture.alt
@@ -46,29 +51,70 @@ def test_moving_the_budget_moves_the_point_the_words_and_nothing_else(explorer):
     assert (view.picture.png, view.readout.value, view.picture.alt) == before
 
 
-def test_the_recipe_shows_near_optimal_sizes_and_the_regret_of_every_method(explorer):
+def test_the_recipe_shows_its_decoder_what_is_as_good_and_the_ideal_size(explorer):
+    explorer.budget.flop.twin.value = "1e12"
+    recipe, sizes = explorer.view.recipe, explorer.view.sizes
+    assert tuple(sizes.star.get_xdata()) == (recipe.decoder.params,)
+    near = {choice.params for choice in recipe.choices if choice.loss.value <= 1.01 * best(recipe)}
+    assert set(sizes.near.get_xdata()) == near and recipe.decoder.params in near
+    ideal = recipe.ideal.params
+    assert tuple(sizes.ideal.get_xdata()) == pytest.approx((ideal.low, ideal.high))
+    for shown in (recipe.decoder.name, count(ideal.low), count(ideal.high)):
+        assert shown in explorer.view.readout.value
+
+
+def best(recipe):
+    return min(choice.loss.value for choice in recipe.choices)
+
+
+def test_a_bar_and_a_whisker_tell_the_regret_of_every_method(explorer):
     explorer.budget.flop.twin.value = "1e12"
     view = explorer.view
-    near = view.sizes.near.get_xdata()
-    assert tuple(near) == pytest.approx(view.recipe.size.near_optimal)
     for choice in view.recipe.methods:
-        bar, _, text = view.regrets.bars[choice.method]
-        assert bar.get_xdata()[1] == pytest.approx(max(0, choice.regret.value))
-        expected = "best" if choice.method == view.recipe.method else f"{choice.regret.value:+.3f}"
-        assert text.get_text().strip() == expected
-    assert view.recipe.size.nearest.name in view.readout.value
+        best = choice.method == view.recipe.method
+        bar, whisker, text = view.regrets.bars[choice.method]
+        assert bar.get_xdata()[1] == pytest.approx(choice.regret.value)
+        ends = () if best else (choice.regret.low, choice.regret.high)
+        assert tuple(whisker.get_xdata()) == pytest.approx(ends)
+        assert text.get_text().strip() == ("best" if best else signed(choice.regret.value))
+        assert f"<td>{choice.decoder}" in view.readout.value
 
 
-def test_limits_on_pairs_and_size_reach_the_recipe(explorer):
+def test_the_recipe_says_which_law_it_stands_on_and_what_the_other_would_say(explorer):
+    view = explorer.view
+    form = view.recipe.form
+    assert LINK_NAMES[form.name] in view.warnings.value
+    assert form.runner_up_choice.split()[1] in view.warnings.value
+
+
+def test_limits_on_pairs_size_and_texts_reach_the_recipe(explorer):
     explorer.max_params.switch.value = True
     explorer.max_params.twin.value = "20k"
-    assert explorer.view.recipe.size.params.value <= 20_000
+    assert explorer.view.recipe.decoder.params <= 20_000
     explorer.max_pairs.switch.value = True
     explorer.max_pairs.twin.value = "1k"
-    assert explorer.view.recipe.data.distinct_pairs == 1000
-    assert "distinct" in explorer.view.warnings.value
-    explorer.max_params.switch.value = explorer.max_pairs.switch.value = False
-    assert explorer.view.recipe.max_params is None and explorer.view.recipe.max_pairs is None
+    recipe = explorer.view.recipe
+    assert recipe.data.distinct == 1000 and "1k distinct pairs" in explorer.view.warnings.value
+    assert "1k distinct pairs at most, 20k parameters at most" in explorer.view.picture.alt
+    assert all(count(supply) in explorer.view.readout.value for supply, _ in recipe.data.supply)
+    explorer.queries.switch.value = True
+    explorer.queries.twin.value = "1M"
+    assert explorer.view.recipe.queries == 1e6
+    assert explorer.view.recipe.data.pairs < recipe.data.pairs
+    for limit in explorer.limits:
+        limit.switch.value = False
+    recipe = explorer.view.recipe
+    assert recipe.max_params is None and recipe.max_pairs is None and recipe.queries is None
+
+
+def test_limits_that_leave_nothing_are_said_and_the_picture_stays(explorer):
+    before = explorer.view.picture.png
+    explorer.queries.number = 1e12
+    explorer.queries.switch.value = True
+    assert "more than the whole budget" in explorer.alerts.widget.value
+    assert explorer.view.picture.png == before
+    explorer.queries.switch.value = False
+    assert explorer.alerts.widget.value == "" and explorer.view.picture.png == before
 
 
 def test_hours_on_a_gpu_are_a_budget_too(explorer):
@@ -106,27 +152,65 @@ def test_full_and_lora_are_side_by_side_and_the_others_one_click_away(explorer):
     assert view.picture.png == before
 
 
-def test_the_expected_curve_follows_the_budget(explorer):
+def test_the_law_and_its_band_follow_the_budget(explorer):
     explorer.tabs.selected_index = SIZES
     explorer.budget.flop.twin.value = "1e12"
     panel = explorer.view.panels["full"]
-    low = min(panel.curve.get_ydata())
-    assert low == pytest.approx(TRUTH["full"].optimum(1e12)[2], rel=0.02)
+    draws = explorer.study.curve("full", panel.grid, 1e12)
+    assert panel.curve.get_ydata() == pytest.approx(np.exp(np.log(draws).mean(axis=0)))
+    low, high = np.quantile(draws, (0.025, 0.975), axis=0)
+    heights = panel.band.get_paths()[0].vertices[:, 1]
+    assert (heights.min(), heights.max()) == pytest.approx((low.min(), high.max()))
     explorer.budget.flop.twin.value = "3e11"
-    assert min(panel.curve.get_ydata()) > low
+    assert min(panel.curve.get_ydata()) > low.min()
+
+
+def test_a_panel_marks_the_ideal_size_and_the_best_decoder_at_hand(explorer):
+    explorer.tabs.selected_index = SIZES
+    view = explorer.view
+    explorer.budget.flop.twin.value = "1e12"
+    for choice in recommend_from(explorer.study, budget_flop=1e12).methods:
+        if view.buttons[choice.method].value:
+            panel, ideal = view.panels[choice.method], ideal_of(explorer, choice.method)
+            assert panel.decoder.get_xydata().tolist() == [[choice.params, choice.loss.value]]
+            assert panel.star.get_xydata().tolist() == [[ideal.params.value, ideal.loss.value]]
+            assert choice.decoder in view.readout.value
+            assert count(ideal.params.low) in view.readout.value
+
+
+def ideal_of(explorer, method):
+    return Question(explorer.study, explorer.budget.flop.value).ideal(method)
 
 
 def test_the_frontier_tab_shows_loss_size_and_data_of_every_method(explorer):
     explorer.tabs.selected_index = FRONTIER
     explorer.budget.flop.twin.value = "1e12"
     view = explorer.view
-    for quantity, place in (("loss", 2), ("params", 0), ("tokens", 1)):
+    recipe = recommend_from(explorer.study, budget_flop=1e12)
+    for quantity in ("loss", "params", "tokens"):
         view.quantity.value = quantity
-        for method, point in view.points.items():
-            assert point.get_xdata()[0] == 1e12
-            expected = TRUTH[method].optimum(1e12)[place]
-            assert point.get_ydata()[0] == pytest.approx(expected, rel=0.3)
+        for choice in recipe.methods:
+            told = choice if quantity == "loss" else ideal_of(explorer, choice.method)
+            place = [[1e12, getattr(told, quantity).value]]
+            assert view.points[choice.method].get_xydata().tolist() == place
     assert "full fine-tuning" in view.picture.alt
+
+
+def test_the_frontier_tab_names_every_crossing(explorer):
+    explorer.tabs.selected_index = FRONTIER
+    for crossing in recommend_from(explorer.study, budget_flop=1e12).crossings:
+        assert crossing_in_words(crossing) in explorer.view.readout.value
+
+
+def test_an_ideal_size_that_cannot_be_told_has_no_point(explorer):
+    explorer.tabs.selected_index = FRONTIER
+    view = explorer.view
+    view.quantity.value = "params"
+    explorer.max_params.switch.value = True
+    explorer.max_params.twin.value = "4k"
+    for method, point in view.points.items():
+        ideal = Question(explorer.study, BUDGETS[-1], None, 4e3).ideal(method)
+        assert len(point.get_xdata()) == (ideal.params.low > 0)
 
 
 def test_the_rank_tab_shows_one_size_and_names_the_best_rank(explorer):
@@ -227,7 +311,7 @@ def test_a_wrong_path_is_said_and_the_picture_stays(explorer):
 def test_text_from_the_data_is_escaped():
     evil = "<img src=x onerror=alert(1)>"
     table = run_table(truth={evil: TRUTH["full"]}).assign(decoder=evil, data=evil)
-    explorer = explore(table, resamples=20)
+    explorer = explore(table, draws=100)
     for index in range(5):
         explorer.tabs.selected_index = index
         view = explorer.view
@@ -245,7 +329,7 @@ def test_text_from_the_data_is_escaped():
     ],
 )
 def test_every_tab_stands_any_table(table):
-    explorer = explore(table, resamples=20)
+    explorer = explore(table, draws=100)
     for index in range(5):
         explorer.tabs.selected_index = index
         explorer.budget.flop.slider.value *= 1.5
@@ -281,7 +365,7 @@ def test_a_sweep_on_its_way_or_damaged_is_none_to_open_on(tmp_path):
 
 def test_without_any_sweep_it_opens_on_an_example(monkeypatch):
     monkeypatch.setattr(app, "find_sweeps", lambda **_: {})
-    explorer = explore(resamples=20)
+    explorer = explore(draws=100)
     assert explorer.sweep.value == app.EXAMPLE
     explorer.alerts.check()
 
@@ -303,7 +387,7 @@ def test_with_nothing_to_judge_by_the_law_tab_shows_the_runs_and_says_so(explore
 
 
 def test_a_failing_callback_is_shown_and_fails_the_test(table, monkeypatch):
-    explorer = explore(table, resamples=20)
+    explorer = explore(table, draws=100)
 
     def fail(ask):
         raise RuntimeError("<planted>")
@@ -363,7 +447,14 @@ def test_the_rank_tab_opens_on_a_size_with_the_most_ranks(table):
     sizes = sorted(set(table["params"]))
     few = (table["method"] == "lora") & (table["lora_rank"] == 64)
     view = SettingsView(Alerts())
-    view.load(Study.of(table[~(few & (table["params"] != sizes[-1]))], resamples=20))
+    view.load(Study.of(table[~(few & (table["params"] != sizes[-1]))], draws=100))
     assert view.choice.value == ("lora", "lora_rank")
     assert len(view.sizes) > 1
     assert view.size == sizes[-1]
+
+
+def test_no_slider_of_the_recipe_makes_the_hands_on_law_fit_again(explorer):
+    explorer.tabs.selected_index = LAW
+    result = explorer.view.result
+    explorer.budget.flop.slider.value = 2e11
+    assert explorer.view.result is result

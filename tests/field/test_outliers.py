@@ -110,7 +110,7 @@ def diverged(tmp_path):
 def test_a_recipe_names_diverged_runs(diverged, capsys):
     assert main(["recipe", str(diverged), "--flop", "1e13"]) == 0
     shown = " ".join(capsys.readouterr().out.split())
-    assert "far above" in shown and "r7 (loss 11" in shown and "r40 (loss 10.8" in shown
+    assert "above chance" in shown and "r7 (loss 11" in shown and "r40 (loss 10.8" in shown
 
 
 def test_a_fit_names_them_and_says_what_leaving_them_out_changes(diverged, capsys):

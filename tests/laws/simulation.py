@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from toolkit.laws import Fit, allocate, crossovers, fit, fit_isoflop
+from toolkit.laws import Fit, allocate, compare_laws, fit, fit_isoflop
 from toolkit.laws.estimate import Estimate
 from toolkit.laws.forms import FORMS
 
@@ -127,7 +127,7 @@ def crossing(rng: np.random.Generator, seed: int) -> Truths:
         )
         for name, power, offset in (("full", -0.1, 0), ("lora", -0.25, 10_000))
     }
-    (found,) = crossovers(fits)
+    (found,) = compare_laws({name: fit.loss_law for name, fit in fits.items()})
     if found.status != "none":
         yield "crossover", found.budget, 1e12
 

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from toolkit.errors import ToolkitError
-from toolkit.laws import as_json, crossovers, fit_isoflop, parabola
+from toolkit.laws import as_json, compare_laws, fit_isoflop, parabola
 
 PUBLISHED = Path(__file__).parents[2].parent / "shared" / "laws"
 SIZES = np.geomspace(1e4, 1e6, 7)
@@ -161,7 +161,7 @@ def test_methods_whose_laws_cross_give_the_budget_with_an_interval():
         )
 
     fits = {"full": fit_isoflop(method(-0.05)), "lora": fit_isoflop(method(-0.1))}
-    (found,) = crossovers(fits)
+    (found,) = compare_laws({name: fit.loss_law for name, fit in fits.items()})
     assert found.status == "crosses"
     assert (found.better_below, found.better_above) == ("full", "lora")
     assert found.budget.low < 1e12 < found.budget.high
@@ -171,7 +171,7 @@ def test_methods_whose_laws_cross_give_the_budget_with_an_interval():
 def test_methods_that_never_meet_are_said_to_show_no_crossover():
     worse = runs(BUDGETS, loss=lambda c: 3.0 + 40.0 * c**-0.15, noise=0.01)
     fits = {"full": fit_isoflop(runs(BUDGETS, noise=0.01)), "bias": fit_isoflop(worse)}
-    (found,) = crossovers(fits)
+    (found,) = compare_laws({name: fit.loss_law for name, fit in fits.items()})
     assert found.status == "none"
     assert found.better_below == found.better_above == "full"
     assert "no crossover" in found.statement

@@ -15,12 +15,24 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     budget = parser.add_mutually_exclusive_group()
     budget.add_argument("--flop", metavar="FLOP", help="the budget, 1e13 for example")
     budget.add_argument("--gpu-hours", metavar="HOURS", help="the budget as hours on --gpu")
+    budget.add_argument("--loss", metavar="L", help="the cheapest budget that reaches this loss")
     parser.add_argument("--gpu", metavar="NAME", help="a100, h100, h200, l4 or rtx-4090")
     parser.add_argument(
         "--utilisation", metavar="SHARE", help="of the GPU's peak that becomes model FLOP"
     )
     parser.add_argument("--max-pairs", metavar="N", help="distinct training pairs that you have")
     parser.add_argument("--max-params", metavar="N", help="largest model you want to serve")
+    parser.add_argument(
+        "--queries",
+        metavar="N",
+        help="texts to be embedded over the encoder's life: the budget pays for these, too",
+    )
+    parser.add_argument(
+        "--decoders",
+        metavar="NAME,…",
+        default="",
+        help="decoders at hand besides the sweep's: names, folders, hub names, name@k",
+    )
     parser.add_argument(
         "--convention", choices=CONVENTIONS, help="use the runs whose budgets are counted so"
     )
@@ -29,22 +41,36 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    from toolkit.recipe.recommendation import recommend
-    from toolkit.recipe.wording import as_text
+    from toolkit.laws import as_json
+    from toolkit.recipe.crossing import cheapest
+    from toolkit.recipe.recommendation import recommend_from
+    from toolkit.recipe.study import Study
     from toolkit.tables import read_table
+    from toolkit.words import as_text, cheapest_in_words
 
-    budget, as_hours = _budget(args)
-    max_pairs = positive_number("--max-pairs", args.max_pairs)
-    recipe = recommend(
-        read_table(args.sweep, **options.reading(args)),
-        budget_flop=budget,
-        max_pairs=None if max_pairs is None else int(max_pairs),
-        max_params=positive_number("--max-params", args.max_params),
-        convention=args.convention,
+    limits = {
+        "max_pairs": positive_number("--max-pairs", args.max_pairs),
+        "max_params": positive_number("--max-params", args.max_params),
+        "queries": positive_number("--queries", args.queries),
+    }
+    loss = positive_number("--loss", args.loss)
+    budget, as_hours = (0.0, {}) if loss is not None else _budget(args)
+    study = Study.of(read_table(args.sweep, **options.reading(args)), convention=args.convention)
+    least = None if loss is None else cheapest(study, loss)
+    recipe = recommend_from(
+        study,
+        budget_flop=least.value if least is not None else budget,
+        max_pairs=None if limits["max_pairs"] is None else int(limits["max_pairs"]),
+        max_params=limits["max_params"],
+        queries=limits["queries"],
+        decoders=[name for name in args.decoders.split(",") if name],
     )
     if args.json:
-        print(json.dumps(recipe.to_dict() | as_hours, indent=1, allow_nan=False))
+        about = as_hours | ({} if least is None else {"cheapest": as_json(least)})
+        print(json.dumps(recipe.to_dict() | about, indent=1, allow_nan=False))
         return 0
+    if least is not None and loss is not None:
+        print(cheapest_in_words(loss, least) + "\n")
     print(as_text(recipe))
     if as_hours:
         print(
@@ -67,7 +93,10 @@ def _budget(args: argparse.Namespace) -> tuple[float, dict[str, Any]]:
     flop = positive_number("--flop", args.flop)
     hours = positive_number("--gpu-hours", args.gpu_hours)
     if flop is None and hours is None:
-        raise ToolkitError("say what there is to spend: --flop 1e13, or --gpu-hours 2 --gpu h100")
+        raise ToolkitError(
+            "say what there is to spend (--flop 1e13, or --gpu-hours 2 --gpu h100) or to reach "
+            "(--loss 2.5)"
+        )
     if hours is None:
         if args.gpu is not None or args.utilisation is not None:
             raise ToolkitError("--gpu and --utilisation belong to --gpu-hours")
@@ -82,7 +111,7 @@ def _budget(args: argparse.Namespace) -> tuple[float, dict[str, Any]]:
 
 
 def positive_number(name: str, text: str | None) -> float | None:
-    """A positive finite number, 1e13 or 1.5B, from the command line; None where it was left out."""
+    """A positive number as people write them (3e12, 30k), or None where it was left out."""
     from toolkit.errors import ToolkitError
     from toolkit.text import read_number
 

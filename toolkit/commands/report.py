@@ -15,8 +15,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     from toolkit.commands.recipe import positive_number
-    from toolkit.recipe.wording import as_text
     from toolkit.report import FIGURES, FITS, HTML, RECIPES, build, output_folder, recipes
+    from toolkit.words import as_text
 
     budget = positive_number("--flop", args.flop)
     study = build(args.sweep, budget, options.reading(args))

@@ -1,4 +1,4 @@
-"""`python -m toolkit trial`: a recipe beside runs at its budget that its laws have not seen."""
+"""`python -m toolkit trial`: a recipe beside runs at its budget that its law has not seen."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ HELP = "put a sweep's recipe to the test on runs at a budget that the sweep does
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("sweep", help=f"whose laws are tested: {options.TABLE}")
-    parser.add_argument("test", help="the runs that test them: likewise")
+    parser.add_argument("sweep", help=f"whose law is tested: {options.TABLE}")
+    parser.add_argument("test", help="the runs that test it: likewise")
     parser.add_argument("--flop", metavar="FLOP", help="the budget, if the test has several")
-    parser.add_argument("--figure", metavar="FILE", help="draw foretold against measured: a PNG")
+    parser.add_argument("--figure", metavar="FILE", help="draw predicted against measured: a PNG")
     parser.add_argument("--json", action="store_true", help="print JSON")
     options.add_arguments(parser)
 
@@ -53,7 +53,7 @@ def draw(trial: Trial, path: Path) -> None:
     from toolkit.errors import ToolkitError
 
     with figures.style():
-        figure = figures.foretold_and_measured(trial)
+        figure = figures.predicted_and_measured(trial)
         try:
             figure.savefig(path)
         except (OSError, ValueError) as error:

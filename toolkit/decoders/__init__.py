@@ -11,6 +11,7 @@ from toolkit.decoders.catalogue import (
     Decoder,
     catalogued,
     find,
+    relatives,
 )
 from toolkit.decoders.loading import check_files, load, load_tokenizer, suite_records
 from toolkit.decoders.shapes import Linear, Product, Shape, llama_shape, neox_shape
@@ -36,5 +37,6 @@ __all__ = [
     "load",
     "load_tokenizer",
     "neox_shape",
+    "relatives",
     "suite_records",
 ]

@@ -146,6 +146,18 @@ def catalogued(name: str) -> Decoder | None:
     return cut_after(known, blocks) if _keeps(known, blocks) else None
 
 
+def relatives(name: str) -> tuple[Decoder, ...]:
+    """The decoders that a person who has this one has as well: its family by name, or, of a cut
+    one, all cuts of the same whole. None of one that is not of the catalogue."""
+    known = catalogued(name)
+    if known is None:
+        return ()
+    if known.blocks is None:
+        return tuple(each for each in KNOWN.values() if each.family == known.family)
+    whole = KNOWN[known.name.partition("@")[0]]
+    return tuple(cut_after(whole, str(k + 1)) for k in range(whole.shape.layers))
+
+
 def cut_after(decoder: Decoder, blocks: str) -> Decoder:
     """The decoder's first blocks, as many as `blocks` says, with its final norm: `name@k`.
 

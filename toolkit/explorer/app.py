@@ -15,11 +15,11 @@ from toolkit.explorer.controls import BudgetControl, LogControl
 from toolkit.explorer.frontier_view import FrontierView
 from toolkit.explorer.latest import Latest
 from toolkit.explorer.law_view import LawView
-from toolkit.explorer.recipe_view import RecipeView, budget_range
+from toolkit.explorer.recipe_view import RecipeView
 from toolkit.explorer.settings_view import SettingsView
 from toolkit.explorer.sizes_view import SizesView
-from toolkit.explorer.view import Ask
-from toolkit.recipe.study import Study
+from toolkit.explorer.view import Ask, budget_range
+from toolkit.recipe.study import EVERY_DRAW, Study
 from toolkit.synthetic import run_table
 from toolkit.tables import read_table, tidy
 
@@ -71,16 +71,16 @@ class Explorer(widgets.VBox):
 
     Attributes:
         sweep, path: Which runs: a sweep by name, or the path of any run table.
-        budget, max_pairs, max_params: What is asked.
+        budget, max_pairs, max_params, queries: What is asked.
         tabs, views: The answers; only the visible one is kept up to date.
         alerts: What went wrong (`alerts.check()` raises it).
         study: The runs shown and their laws.
     """
 
-    def __init__(self, sources: dict[str, Source], *, resamples: int = 1000) -> None:
+    def __init__(self, sources: dict[str, Source], *, draws: int = EVERY_DRAW) -> None:
         self.alerts = Alerts()
         self.sources = dict(sources)
-        self.resamples = resamples
+        self.draws = draws
         self._studies: dict[str, Study] = {}
         self._stale: set[int] = set()
         self.redraw = Latest(self.alerts.guard(self._answer))
@@ -94,6 +94,8 @@ class Explorer(widgets.VBox):
         self.budget = BudgetControl(1e11, 1e13, 1e12, self.alerts)
         self.max_pairs = LogControl("pairs at most", 1e3, 1e9, 1e5, self.alerts, optional=True)
         self.max_params = LogControl("size at most", 1e3, 1e11, 1e6, self.alerts, optional=True)
+        self.queries = LogControl("queries", 1, 1e13, 1e5, self.alerts, optional=True)
+        self.limits = (self.max_pairs, self.max_params, self.queries)
         self.views = [
             view(self.alerts)
             for view in (RecipeView, SizesView, FrontierView, SettingsView, LawView)
@@ -105,7 +107,8 @@ class Explorer(widgets.VBox):
                 widgets.HBox([self.sweep, self.path]),
                 self.budget.widget,
                 widgets.HBox([self.max_pairs.widget, self.max_params.widget]),
-                widgets.HBox([self.budget.share, self.alerts.widget]),
+                widgets.HBox([self.queries.widget, self.budget.share]),
+                self.alerts.widget,
                 self.tabs,
             ],
             layout=widgets.Layout(max_width="1024px"),
@@ -115,7 +118,7 @@ class Explorer(widgets.VBox):
         self.alerts.observe(self.tabs, lambda _: self._answer(), "selected_index")
         self.alerts.observe(self.budget.utilisation, lambda _: self.redraw.request())
         self.alerts.observe(self.budget.unit, lambda _: self.redraw.request())
-        for control in (self.budget.flop, self.max_pairs, self.max_params):
+        for control in (self.budget.flop, *self.limits):
             self.alerts.observe(control, lambda _: self.redraw.request())
         self.alerts.guard(self._choose)(self.sweep.value)
 
@@ -153,7 +156,7 @@ class Explorer(widgets.VBox):
 
     def _study_of(self, name: str, source: Source) -> Study:
         if name not in self._studies:
-            self._studies[name] = Study.of(source(), resamples=self.resamples)
+            self._studies[name] = Study.of(source(), draws=self.draws)
         return self._studies[name]
 
     def _answer(self) -> None:
@@ -162,27 +165,28 @@ class Explorer(widgets.VBox):
         if index in self._stale:
             view.load(self.study)
             self._stale.discard(index)
-        flop = self.budget.flop.value
-        assert flop is not None
         pairs = self.max_pairs.value
         view.show(
             Ask(
-                flop,
+                self.budget.flop.number,
                 self.budget.in_words,
                 None if pairs is None else max(1, round(pairs)),
                 self.max_params.value,
+                self.queries.value,
             )
         )
 
 
-def explore(source: str | Path | pd.DataFrame | None = None, *, resamples: int = 1000) -> Explorer:
+def explore(
+    source: str | Path | pd.DataFrame | None = None, *, draws: int = EVERY_DRAW
+) -> Explorer:
     """The explorer, on the sweeps under `runs/` or on a given one.
 
     Args:
         source: A run table, the path of one, or a sweep's folder; by default the first sweep
             found under `runs/`, and a synthetic example where there is none. One with columns
             of other names: `explore(read_table("x.csv", columns={"params": "Model Size"}))`.
-        resamples: Of the bootstrap behind the intervals.
+        draws: Of the law's posterior, behind the intervals.
 
     Raises:
         ToolkitError: The table cannot be read or fitted.
@@ -193,7 +197,7 @@ def explore(source: str | Path | pd.DataFrame | None = None, *, resamples: int =
         sources = {GIVEN: lambda: table, **sources}
     elif source is not None:
         sources = {str(source): lambda: read_table(source), **sources}
-    explorer = Explorer(sources, resamples=resamples)
+    explorer = Explorer(sources, draws=draws)
     if not hasattr(explorer, "study"):
         explorer.alerts.check()
         raise ToolkitError(f"no runs to show: {next(iter(sources))} cannot be used")

@@ -11,10 +11,12 @@ import pandas as pd
 
 from toolkit.errors import ToolkitError
 from toolkit.laws import Fit, IsoFlopFit, Prediction, fit, fit_isoflop, predict_above
+from toolkit.laws.forms.bounded import CEILING
 from toolkit.laws.optimiser import Array
 from toolkit.text import scientific
 
 FORMS = {
+    "bounded: E + (ln K − E) x/(1 + x)": "bounded",
     "parametric: E + A N⁻ᵃ + B D⁻ᵇ": "parametric",
     "saturating: E + A C⁻ᵃ": "saturating",
     "power: A C⁻ᵃ": "power",
@@ -29,10 +31,10 @@ class Examination:
 
     Attributes:
         form: power or saturating (of the optimal losses, each from its budget's parabola), or
-            parametric (of all runs).
+            parametric or bounded (of all runs).
         cut: The largest budget that the law was fitted to, in FLOP.
-        curves: By budget, sizes and fitted losses: the law's own if it is parametric, else the
-            budget's parabola; a budget above the cut has the parametric law's prediction.
+        curves: By budget, sizes and fitted losses: the law's own if it is one of all runs, else
+            the budget's parabola; a budget above the cut has such a law's prediction.
         residuals: (n,) seen over fitted loss less 1, of every run; NaN for those left out.
         optima: Budgets and their optimal losses as the kept runs tell them.
         line: Budgets and the law's optimal loss; empty if there is no law.
@@ -86,7 +88,8 @@ def examine(rows: pd.DataFrame, form: str, *, held_out: int, keep: Mask) -> Exam
     """Fit `form` to the kept rows of one method, all budgets but the largest `held_out`.
 
     Args:
-        rows: (n) runs with `params`, `budget_flop`, `loss` and, for the parametric form, `tokens`.
+        rows: (n) runs with `params`, `budget_flop`, `loss` and, for forms of all runs, `tokens`;
+            the bounded one needs `candidates` as well.
         keep: (n,) which of them to use.
 
     Raises:
@@ -100,7 +103,8 @@ def examine(rows: pd.DataFrame, form: str, *, held_out: int, keep: Mask) -> Exam
             "hold out fewer budgets"
         )
     cut = float(budgets[-1 - held_out])
-    (prediction,) = predict_above(kept, cut, forms=[form])
+    candidates = _candidates(kept)
+    (prediction,) = predict_above(kept, cut, forms=[form], candidates=candidates)
     minima = fit_isoflop(kept, resamples=0)
     optima = _optima(minima)
     parameters: dict[str, float] = {}
@@ -108,9 +112,13 @@ def examine(rows: pd.DataFrame, form: str, *, held_out: int, keep: Mask) -> Exam
     curves = {m.budget_flop: _parabola(minima, i) for i, m in enumerate(minima.minima)}
     line = (np.empty(0), np.empty(0))
     below = optima[0] <= cut * (1 + 1e-9)
-    if not reason and form == "parametric":
+    if not reason and form in ("bounded", "parametric"):
         some = kept[kept["budget_flop"] <= cut * (1 + 1e-9)]
-        law = fit(form, some[["params", "tokens"]].to_numpy().T, some["loss"].to_numpy(), starts=50)
+        chance = math.log(candidates) if candidates else math.inf
+        pinned = {CEILING: chance} if form == "bounded" else {}
+        some = some[some["loss"] < chance] if pinned else some
+        x, losses = some[["params", "tokens"]].to_numpy().T, some["loss"].to_numpy()
+        law = fit(form, x, losses, pinned=pinned, starts=50)
         parameters = {name: estimate.value for name, estimate in law.params.items()}
         curves = {float(b): _curve(law, kept[kept["budget_flop"] == b]) for b in budgets}
         places = [
@@ -135,6 +143,12 @@ def examine(rows: pd.DataFrame, form: str, *, held_out: int, keep: Mask) -> Exam
     return Examination(
         form, cut, curves, residuals, optima, line, prediction, len(kept), parameters, reason
     )
+
+
+def _candidates(rows: pd.DataFrame) -> float | None:
+    """Over how many the losses were taken, where the table tells one number."""
+    known = set(rows["candidates"].dropna()) if "candidates" in rows.columns else set()
+    return float(known.pop()) if len(known) == 1 else None
 
 
 def _optima(fitted: IsoFlopFit) -> tuple[Array, Array]:

@@ -1,4 +1,4 @@
-"""Optimal loss, size or data against budget: all methods, the frontier and where it changes."""
+"""Loss, ideal size or ideal data against budget: all methods, the frontier and its crossings."""
 
 from __future__ import annotations
 
@@ -9,17 +9,15 @@ import ipywidgets as widgets
 
 from toolkit.explorer.alerts import Alerts
 from toolkit.explorer.drawing import Drawing
-from toolkit.explorer.recipe_view import budget_range
-from toolkit.explorer.view import Ask, View, figure, styled
-from toolkit.figures import colour, frontier_crossovers, law_by_budget, loss_by_budget
+from toolkit.explorer.view import Ask, View, budget_range, figure, styled
+from toolkit.figures import colour, law_by_budget, loss_by_budget
 from toolkit.figures.style import INK
 from toolkit.laws import Estimate
-from toolkit.recipe.forecast import Forecast, forecast
 from toolkit.recipe.study import Study
-from toolkit.recipe.wording import crossing_in_words, loss, method_name, spread
 from toolkit.text import count
+from toolkit.words import crossing_in_words, loss, method_name, spread
 
-QUANTITIES = {"optimal loss": "loss", "optimal size": "params", "optimal data": "tokens"}
+QUANTITIES = {"loss": "loss", "ideal size": "params", "ideal data": "tokens"}
 
 
 class FrontierView(View):
@@ -28,7 +26,7 @@ class FrontierView(View):
     title = "Loss by budget"
 
     def __init__(self, alerts: Alerts) -> None:
-        super().__init__(alerts, readout_height=130)
+        super().__init__(alerts, readout_height=150)
         self.quantity = widgets.ToggleButtons(options=QUANTITIES, style={"button_width": "130px"})
         self.controls.children = (self.quantity,)
         alerts.observe(self.quantity, lambda _: self._change())
@@ -39,31 +37,25 @@ class FrontierView(View):
 
     def show(self, ask: Ask) -> None:
         self.ask = ask
+        recipe = ask.recipe(self.study)
         at = min(max(ask.budget_flop, self.ends[0]), self.ends[1])
         self.line.set_xdata([at, at])
-        forecasts = [forecast(m, fit, ask.budget_flop) for m, fit in self.study.fits.items()]
-        for expected in forecasts:
-            value = self._value(expected).value
-            known = math.isfinite(value)
-            self.points[expected.method].set_data([at] if known else [], [value] if known else [])
-        lines = self._in_words(forecasts)
-        words = f"At {ask.in_words}: {'; '.join(lines)}."
+        lines = []
+        for choice in recipe.methods:
+            name, told, show = method_name(choice.method), choice.loss, loss
+            if self.quantity.value == "loss":
+                name += f" of {choice.decoder}"
+            else:
+                ideal = ask.question(self.study).ideal(choice.method)
+                told, show = getattr(ideal, self.quantity.value), count
+            known = _is_told(told)
+            point = self.points[choice.method]
+            point.set_data([at] if known else [], [told.value] if known else [])
+            lines.append(f"{name} {show(told.value) + ' ' if known else ''}({spread(told, show)})")
         html = f"<p>At <b>{escape(ask.in_words)}</b>: {escape('; '.join(lines))}.</p>"
-        for crossing in frontier_crossovers(self.study):
+        for crossing in recipe.crossings:
             html += f"<p>{escape(crossing_in_words(crossing))}</p>"
-        self.paint(words, html)
-
-    def _value(self, expected: Forecast) -> Estimate:
-        found: Estimate = getattr(expected, self.quantity.value)
-        return found
-
-    def _in_words(self, forecasts: list[Forecast]) -> list[str]:
-        show = loss if self.quantity.value == "loss" else count
-        ranked = sorted(forecasts, key=lambda f: f.loss.value)
-        return [
-            f"{method_name(f.method)} {show(self._value(f).value)} ({spread(self._value(f), show)})"
-            for f in ranked
-        ]
+        self.paint(f"At {ask.in_words}: {'; '.join(lines)}.", html)
 
     @styled
     def _draw(self) -> None:
@@ -78,10 +70,15 @@ class FrontierView(View):
         high = ax.get_xaxis_transform()
         (self.line,) = ax.plot([1, 1], [0, 1], color=INK, lw=1, transform=high)
         self.points = {
-            m: ax.plot([], [], "o", ms=11, mfc=colour(m), mec=INK)[0] for m in self.study.fits
+            m: ax.plot([], [], "o", ms=11, mfc=colour(m), mec=INK)[0] for m in self.study.methods
         }
         self.drawing = Drawing(drawn, [self.line, *self.points.values()])
 
     def _change(self) -> None:
         self._draw()
         self.show(self.ask)
+
+
+def _is_told(estimate: Estimate) -> bool:
+    """Whether there is a number: an ideal that may lie beyond all that was searched is none."""
+    return estimate.low > 0 and math.isfinite(estimate.value + estimate.high)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from html import escape
 from typing import Any
 
@@ -18,8 +19,8 @@ from toolkit.explorer.view import Ask, View, figure, styled
 from toolkit.figures import budget_colours, budget_legend, log_axis
 from toolkit.figures.style import BAND, INK, LOSS
 from toolkit.recipe.study import Study
-from toolkit.recipe.wording import method_name
 from toolkit.text import count, scientific
+from toolkit.words import method_name
 
 
 class LawView(View):
@@ -37,7 +38,7 @@ class LawView(View):
         self.method = widgets.Dropdown(description="method", layout=narrow)
         self.form = widgets.Dropdown(
             options=FORMS,
-            value="parametric",
+            value="bounded",
             description="form",
             layout=narrow,
         )
@@ -67,12 +68,14 @@ class LawView(View):
         self._busy = True
         self.method.options = [(method_name(m), m) for m in study.methods]
         self.method.value = study.methods[0]
+        chance = math.isfinite(study.surface.cells.chance)
+        self.form.value = "bounded" if chance else "parametric"
         self._draw()
 
     def show(self, ask: Ask) -> None:
-        self.ask = ask
         self._busy = False
-        self._move()
+        if not self.is_painted:  # No budget and no limit moves these laws.
+            self._move()
 
     @property
     def kept(self) -> Any:

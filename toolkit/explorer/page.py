@@ -11,8 +11,8 @@ import numpy as np
 
 from toolkit import hardware
 from toolkit.explorer.alerts import Alerts
-from toolkit.explorer.recipe_view import RecipeView, budget_range
-from toolkit.explorer.view import Ask
+from toolkit.explorer.recipe_view import RecipeView
+from toolkit.explorer.view import Ask, budget_range
 from toolkit.explorer.words import LOOK, recipe_html, recipe_in_words, warnings_html
 from toolkit.recipe.study import Study
 from toolkit.runs import write_atomically

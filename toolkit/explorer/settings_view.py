@@ -13,8 +13,8 @@ from toolkit.explorer.view import Ask, View, figure, styled
 from toolkit.figures import budget_colours, budget_legend, loss_by_setting, varied_cells
 from toolkit.figures.style import INK
 from toolkit.recipe.study import Cell, Study
-from toolkit.recipe.wording import SETTING_NAMES, method_name, setting_value
 from toolkit.text import count, scientific
+from toolkit.words import SETTING_NAMES, method_name, setting_value
 
 
 class SettingsView(View):

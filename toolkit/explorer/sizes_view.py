@@ -1,4 +1,4 @@
-"""Loss against parameters: the poster's first two panels, with the curve of the asked budget."""
+"""Loss against parameters: the poster's first two panels, with the law at the asked budget."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from matplotlib.ticker import LogLocator
 from toolkit.explorer.drawing import Drawing
 from toolkit.explorer.view import Ask, View, figure, styled
 from toolkit.figures import budget_colours, budget_legend, colour, loss_by_params
-from toolkit.figures.style import INK, STAR
-from toolkit.laws import IsoFlopFit
-from toolkit.recipe.forecast import Forecast, forecast
+from toolkit.figures.style import BAND, INK, STAR
+from toolkit.recipe.question import Choice, Question
 from toolkit.recipe.study import Study
-from toolkit.recipe.wording import method_name, spread
 from toolkit.text import count
+from toolkit.words import loss, method_name, spread
 
 SHOWN_FIRST = ("full", "lora")  # As on the poster; the others are one click away.
+POINTS = 48
 
 
 class SizesView(View):
-    """One panel a method; a dashed curve says what the law expects at the budget of the slider."""
+    """One panel a method; a curve with its band is the law at the budget of the slider."""
 
     title = "Loss by size"
 
@@ -31,23 +31,21 @@ class SizesView(View):
     def load(self, study: Study) -> None:
         self.study = study
         drawn = figure()
-        self.panels = {method: _Panel(drawn.add_subplot(), method, fit)
-                       for method, fit in study.fits.items()}  # fmt: skip
+        self.panels = {m: _Panel(drawn.add_subplot(), study, m) for m in study.methods}
         lows, highs = zip(*(p.ax.get_ylim() for p in self.panels.values()), strict=True)
         for panel in self.panels.values():
             panel.ax.set_ylim(min(lows), max(highs))
-        shades = budget_colours(study.budgets)
         budget_legend(
-            drawn, shades, minima=True, loc="upper left", bbox_to_anchor=(0.835, 0.97),
-            fontsize="small",
+            drawn, budget_colours(study.budgets), marks="law", loc="upper left",
+            bbox_to_anchor=(0.835, 0.97), fontsize="small",
         )  # fmt: skip
         self.buttons = {
             method: widgets.ToggleButton(
-                method in SHOWN_FIRST or len(study.fits) <= 2,
+                method in SHOWN_FIRST or len(study.methods) <= 2,
                 description=method_name(method),
                 layout=widgets.Layout(width="150px"),
             )
-            for method in study.fits
+            for method in study.methods
         }
         if not any(button.value for button in self.buttons.values()):
             next(iter(self.buttons.values())).value = True
@@ -59,19 +57,20 @@ class SizesView(View):
         self.drawing = Drawing(
             drawn,
             [a for p in self.panels.values() for a in p.moving],
-            [colour(m) for m in study.fits],
+            [BAND, *map(colour, study.methods)],
         )
 
     def show(self, ask: Ask) -> None:
         self.ask = ask
-        said = []
-        for method, panel in self.panels.items():
-            if self.buttons[method].value:
-                said.append(panel.show(forecast(method, self.study.fits[method], ask.budget_flop)))
-        words = f"At {ask.in_words}: " + "; ".join(said) + "."
+        asked, best = ask.question(self.study), ask.recipe(self.study).methods
+        lines = [
+            self.panels[choice.method].show(asked, choice)
+            for choice in sorted(best, key=lambda choice: self.study.methods.index(choice.method))
+            if self.buttons[choice.method].value
+        ]
         html = f"<p>At <b>{escape(ask.in_words)}</b>:</p>"
-        html += "".join(f"<p>{escape(line)}</p>" for line in said)
-        self.paint(words, html)
+        html += "".join(f"<p>{escape(line)}</p>" for line in lines)
+        self.paint(f"At {ask.in_words}: {'; '.join(lines)}.", html)
 
     def _arrange(self) -> None:
         """Other methods were chosen: only the panels' places change."""
@@ -95,35 +94,36 @@ class SizesView(View):
 
 
 class _Panel:
-    """One method's parabolas, and the curve expected at a budget."""
+    """One method's runs and laws, and the law at a budget."""
 
-    def __init__(self, ax: Axes, method: str, fit: IsoFlopFit) -> None:
+    def __init__(self, ax: Axes, study: Study, method: str) -> None:
         self.ax = ax
-        loss_by_params(fit, ax, title=method_name(method)).set_xlabel("")
-        sizes = [size for minimum in fit.minima for size in minimum.parabola.sizes]
-        self.grid = np.geomspace(min(sizes), max(sizes), 60)
-        (self.curve,) = ax.plot([], [], "--", color=INK, lw=1.8)
-        (self.star,) = ax.plot([], [], ls="", ms=15, mfc=colour(method), **STAR)
+        loss_by_params(study, method, ax, title=method_name(method)).set_xlabel("")
+        for band in list(ax.collections):  # One band is enough: that of the asked budget.
+            band.remove()
         ax.set_autoscale_on(False)
-        self.moving = [self.curve, self.star]
+        self.grid = np.geomspace(*ax.get_xlim(), POINTS)
+        self.band = ax.fill_between(self.grid, 1, 1, color=BAND, alpha=0.3, lw=0)
+        (self.curve,) = ax.plot([], [], "--", color=INK, lw=1.8)
+        (self.interval,) = ax.plot([], [], color=INK, lw=1.5)
+        (self.decoder,) = ax.plot([], [], "D", ms=8, mfc="white", mec=INK)
+        (self.star,) = ax.plot([], [], ls="", ms=15, mfc=colour(method), **STAR)
+        self.moving = [self.band, self.curve, self.interval, self.decoder, self.star]
 
     def visible(self, shown: bool) -> None:
         for artist in (self.ax, *self.moving):
             artist.set_visible(shown)
 
-    def show(self, expected: Forecast) -> str:
+    def show(self, asked: Question, best: Choice) -> str:
         """Move the curve; what it says in words comes back."""
-        name = method_name(expected.method)
-        loss, size = expected.loss.value, expected.params
-        self.star.set_data([size.value], [loss])
-        if expected.source == "best-tried":
-            self.curve.set_data([], [])
-            return (
-                f"{name}: no bracketed minimum; the best size tried near that budget is "
-                f"{count(size.value)}, expected loss {loss:.3f}"
-            )
-        self.curve.set_data(self.grid, [loss + expected.excess(n) for n in self.grid])
+        ideal, name = asked.ideal(best.method), method_name(best.method)
+        draws = asked.curve(best.method, self.grid)
+        self.band.set_data(self.grid, *np.quantile(draws, (0.025, 0.975), axis=0))
+        self.curve.set_data(self.grid, np.exp(np.log(draws).mean(axis=0)))
+        self.star.set_data([ideal.params.value], [ideal.loss.value])
+        self.interval.set_data([best.params] * 2, [best.loss.low, best.loss.high])
+        self.decoder.set_data([best.params], [best.loss.value])
         return (
-            f"{name}: best with {count(size.value)} parameters ({spread(size, count)}), "
-            f"expected loss {loss:.3f}"
+            f"{name}: ★ ideal size {spread(ideal.params, count)}; ◇ {best.decoder}, the best "
+            f"decoder at hand, expected loss {loss(best.loss.value)} ({spread(best.loss, loss)})"
         )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeVar
 
 import ipywidgets as widgets
 from matplotlib.figure import Figure
@@ -15,7 +15,10 @@ from toolkit.explorer.drawing import Drawing
 from toolkit.explorer.picture import Picture
 from toolkit.explorer.words import LOOK
 from toolkit.figures import style
+from toolkit.recipe.question import Question
+from toolkit.recipe.recommendation import Recipe, recommend_from
 from toolkit.recipe.study import Study
+from toolkit.text import count
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -24,12 +27,46 @@ WIDTH, HEIGHT = 9.8, 4.0  # Inches at 100 pixels: fits a laptop's notebook colum
 
 @dataclass(frozen=True)
 class Ask:
-    """What a person asks: a budget in FLOP and in words, and limits."""
+    """What a person asks: a budget in FLOP and in words, and limits.
+
+    Attributes:
+        budget_flop, budget: The budget, and the same in words.
+        max_pairs, max_params, queries: Limits, as of `recommend_from`.
+    """
 
     budget_flop: float
-    in_words: str
+    budget: str
     max_pairs: int | None = None
     max_params: float | None = None
+    queries: float | None = None
+
+    @property
+    def in_words(self) -> str:
+        """Budget and limits."""
+        limits = [
+            ("{} distinct pairs at most", self.max_pairs),
+            ("{} parameters at most", self.max_params),
+            ("{} texts to embed", self.queries),
+        ]
+        said = [words.format(count(value)) for words, value in limits if value is not None]
+        return ", ".join([self.budget, *said])
+
+    def recipe(self, study: Study) -> Recipe:
+        """The answer.
+
+        Raises:
+            ToolkitError: The limits leave nothing.
+        """
+        return recommend_from(study, **self._question)
+
+    def question(self, study: Study) -> Question:
+        """To ask the law for more than the recipe holds; raises the same."""
+        return Question(study, **self._question)
+
+    @property
+    def _question(self) -> dict[str, Any]:
+        names = ("budget_flop", "max_pairs", "max_params", "queries")
+        return {name: getattr(self, name) for name in names}
 
 
 class View:
@@ -63,15 +100,25 @@ class View:
         """Show the answer to what is asked."""
         raise NotImplementedError
 
+    @property
+    def is_painted(self) -> bool:
+        """Whether the drawing has been shown since it was made."""
+        return self.drawing is not None and self.drawing is self._settled
+
     def paint(self, words: str, html: str) -> None:
         """Put the drawing as it is now into the picture, with the words for it."""
         assert self.drawing is not None
-        if self.drawing is not self._settled:  # Now that everything is in its place.
+        if not self.is_painted:  # Now that everything is in its place.
             self.drawing.settle()
             self._settled = self.drawing
         self.picture.png = self.drawing.png()
         self.picture.alt = words
         self.readout.value = f'{LOOK}<div class="tk-words" aria-live="polite">{html}</div>'
+
+
+def budget_range(study: Study) -> tuple[float, float]:
+    """The budgets that the explorer offers: half a decade below those tried to two above."""
+    return study.budgets[0] / 10**0.5, study.budgets[-1] * 100
 
 
 def figure() -> Figure:

@@ -8,19 +8,24 @@ from html import escape
 
 from toolkit.recipe.recommendation import Recipe
 from toolkit.recipe.runnable import papermill_command, runnable, sweep_yaml
-from toolkit.recipe.wording import (
+from toolkit.text import count, pretty
+from toolkit.words import (
     data_lines,
+    form_in_words,
+    loss,
     method_name,
     method_notes,
     method_rows,
+    say,
     setting_parts,
+    signed,
     size_lines,
+    spread,
 )
-from toolkit.text import count, pretty
 
 LOOK = """<style>
 .tk-cards { display: grid; gap: 8px; line-height: 1.35;
-  grid-template-columns: repeat(auto-fit, minmax(min(100%, 280px), 1fr));
+  grid-template-columns: repeat(auto-fit, minmax(min(100%, max(236px, 31%)), 1fr));
   color: var(--jp-ui-font-color1, #222); }
 .tk-card { border: 1px solid var(--jp-border-color2, #ccc); border-radius: 6px; padding: 6px 12px; }
 .tk-card h4 { margin: 0; font-weight: 500; color: var(--jp-ui-font-color2, #666); }
@@ -32,12 +37,14 @@ LOOK = """<style>
   line-height: 1.35; }
 .tk-wide { grid-column: 1 / -1; }
 .tk-beside { display: flex; flex-flow: row wrap; gap: 6px 28px; align-items: flex-start; }
-.tk-beside > div { flex: 1 1 240px; }
+.tk-beside > div { flex: 1 1 240px; min-width: 0; overflow-x: auto; }
+.tk-beside > .tk-table { flex: 0 1 auto; }
 .tk-card td:first-child { text-align: left !important; }
 .tk-card tr:first-child { color: var(--jp-ui-font-color2, #666); }
 .tk-words p { margin: 0 0 4px; line-height: 1.4; }
 .tk-list { margin: 4px 0 0; padding-left: 18px; color: var(--jp-ui-font-color1, #222);
   line-height: 1.35; }
+.tk-form { margin: 8px 0 0; color: var(--jp-ui-font-color2, #666); line-height: 1.35; }
 .tk-trust { display: inline-block; margin-top: 10px; }
 .tk-copy { cursor: pointer; padding: 4px 12px; margin-right: 8px; border-radius: 4px;
   border: 1px solid var(--jp-border-color1, #999); background: var(--jp-layout-color2, #eee);
@@ -56,47 +63,44 @@ COPY = (
 
 def recipe_html(recipe: Recipe) -> str:
     """The four answers as cards."""
-    size = recipe.size
-    best = recipe.methods[0]
-    rank = next((s for s in recipe.settings if s.name in ("lora_rank", "trained_blocks")), None)
-    detail = "" if rank is None else f" · {rank.name.split('_')[-1]} {rank.value:g}"
-    lr = next(s for s in recipe.settings if s.name == "lr")
+    values = {s.name: s.value for s in recipe.settings}
+    share = next((name for name in ("lora_rank", "trained_blocks") if name in values), None)
+    detail = "" if share is None else f" · {share.split('_')[-1]} {values[share]:g}"
     cards = [
-        _card(
-            "How large a model?",
-            size.nearest.name if size.nearest else count(size.params.value),
-            size_lines(recipe),
-        ),
-        _card("How much data?", f"{count(recipe.data.pairs.value)} pairs", data_lines(recipe)),
+        _card("How large a model?", recipe.decoder.name, size_lines(recipe)),
+        _card("How much data?", _amount(recipe), data_lines(recipe)),
         _card(
             "Which hyperparameters?",
-            f"learning rate {lr.value:.3g}{detail}",
+            f"learning rate {values['lr']:.3g}{detail}",
             ["{} {}: {}".format(*setting_parts(s)) for s in recipe.settings],
         ),
-        _method_card(recipe, f"{method_name(best.method)}, expected loss {best.loss.value:.2f}"),
+        _method_card(recipe),
     ]
     return f'<div class="tk-cards">{"".join(cards)}</div>'
 
 
 def warnings_html(recipe: Recipe) -> str:
-    """What must be known before trusting the recipe."""
-    items = "".join(f"<li>{escape(pretty(said))}</li>" for said in recipe.warnings)
-    if not items:
-        return "<p>No warnings: the budget lies within those tried, with bracketed minima.</p>"
-    return f'<b class="tk-trust">Before you trust this</b><ul class="tk-list">{items}</ul>'
+    """What must be known before trusting the recipe, and which law it stands on."""
+    items = "".join(f"<li>{escape(pretty(say(each)))}</li>" for each in recipe.warnings)
+    trust = (
+        f'<b class="tk-trust">Before you trust this</b><ul class="tk-list">{items}</ul>'
+        if items
+        else "<p>No warnings: budget, decoder and data lie within those tried.</p>"
+    )
+    said = form_in_words(recipe)
+    said = f"{said[0].upper()}{said[1:]}."
+    return f'{trust}<p class="tk-form">{escape(said)}</p>'
 
 
-def recipe_in_words(recipe: Recipe, budget: str) -> str:
+def recipe_in_words(recipe: Recipe, asked: str) -> str:
     """One sentence, for those who do not see the picture."""
-    size, best = recipe.size, recipe.methods[0]
     rivals = [
-        f"{method_name(c.method)} would cost {c.regret.value:+.3f}"
-        for c in recipe.methods[1:]
-        if math.isfinite(c.regret.value)
+        f"{method_name(choice.method)} would cost {signed(choice.regret.value)}"
+        for choice in recipe.methods[1:]
     ]
     return (
-        f"For {budget}: {method_name(recipe.method)} of {count(size.params.value)} parameters on "
-        f"{count(recipe.data.pairs.value)} pairs, expected loss {best.loss.value:.3f}; "
+        f"For {asked}: {method_name(recipe.method)} of {recipe.decoder.name} on {_amount(recipe)}, "
+        f"expected loss {loss(recipe.loss.value)} ({spread(recipe.loss, loss)}); "
         f"{', '.join(rivals) or 'no other method was tried'}."
     )
 
@@ -116,12 +120,21 @@ def copy_html(recipe: Recipe, data: str) -> str:
     )
 
 
+def _amount(recipe: Recipe) -> str:
+    """How much data, in pairs where the table tells them."""
+    data = recipe.data
+    return (
+        f"{count(data.tokens)} tokens" if math.isnan(data.pairs) else f"{count(data.pairs)} pairs"
+    )
+
+
 def _card(question: str, answer: str, lines: Sequence[str]) -> str:
     body = "".join(f"<p>{escape(' '.join(line.split()))}</p>" for line in lines)
     return f'<div class="tk-card"><h4>{escape(question)}</h4><b>{escape(answer)}</b>{body}</div>'
 
 
-def _method_card(recipe: Recipe, answer: str) -> str:
+def _method_card(recipe: Recipe) -> str:
+    answer = f"{method_name(recipe.method)}, expected loss {loss(recipe.loss.value)}"
     table = "".join(
         "<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in row) + "</tr>"
         for row in method_rows(recipe)
@@ -129,5 +142,6 @@ def _method_card(recipe: Recipe, answer: str) -> str:
     notes = "".join(f"<p>{escape(' '.join(note.split()))}</p>" for note in method_notes(recipe))
     return (
         f'<div class="tk-card tk-wide"><h4>Which method?</h4><b>{escape(answer)}</b>'
-        f'<div class="tk-beside"><table>{table}</table><div>{notes}</div></div></div>'
+        f'<div class="tk-beside">'
+        f'<div class="tk-table"><table>{table}</table></div><div>{notes}</div></div></div>'
     )

@@ -5,13 +5,12 @@ Figure of several.
 """
 
 from toolkit.figures.budget import (
-    frontier_crossovers,
     law_by_budget,
     laws_panels,
     loss_by_budget,
     mark_recipe,
 )
-from toolkit.figures.isoflop import loss_by_params, loss_by_params_panels
+from toolkit.figures.isoflop import loss_by_params, loss_by_params_panels, parabolas
 from toolkit.figures.repeats import loss_by_repeats_panels
 from toolkit.figures.setting import loss_by_setting, loss_by_setting_panels, varied_cells
 from toolkit.figures.style import (
@@ -25,15 +24,13 @@ from toolkit.figures.style import (
     single,
     style,
 )
-from toolkit.figures.trial import foretold_and_measured
+from toolkit.figures.trial import predicted_and_measured
 
 __all__ = [
     "COLOURS",
     "budget_colours",
     "budget_legend",
     "colour",
-    "foretold_and_measured",
-    "frontier_crossovers",
     "law_by_budget",
     "laws_panels",
     "log_axis",
@@ -46,6 +43,8 @@ __all__ = [
     "loss_by_setting_panels",
     "mark_recipe",
     "method_legend",
+    "parabolas",
+    "predicted_and_measured",
     "single",
     "style",
     "varied_cells",

@@ -22,25 +22,60 @@ from toolkit.figures.style import (
     outer_labels,
     panels,
 )
-from toolkit.laws import IsoFlopFit, Minimum
+from toolkit.laws import Estimate, IsoFlopFit, Minimum
+from toolkit.recipe.question import Question
 from toolkit.recipe.study import Study
-from toolkit.recipe.wording import method_name
 from toolkit.text import count
+from toolkit.words import method_name
+
+SIZES = "non-embedding parameters"
 
 
 def loss_by_params_panels(study: Study, methods: Sequence[str] | None = None) -> Figure:
     """The poster's first panels: loss against parameters at each budget, a panel a method."""
-    chosen = [m for m in (methods or study.methods) if m in study.fits]
+    chosen = methods or study.methods
     shades = budget_colours(study.budgets)
     figure, axes = panels(len(chosen), width=3.9, height=3.1, most=2, share=True)
     for ax, method in zip(axes, chosen, strict=True):
-        loss_by_params(study.fits[method], ax, title=method_name(method), colours=shades)
+        loss_by_params(study, method, ax, title=method_name(method))
     outer_labels(axes)
-    budget_legend(figure, shades, minima=True, loc="outside right upper")
+    budget_legend(figure, shades, marks="law", loc="outside right upper")
     return figure
 
 
-def loss_by_params(
+def loss_by_params(study: Study, method: str, ax: Axes, *, title: str = "") -> Axes:
+    """One method's loss against parameters at each budget: its runs, and the study's law.
+
+    A curve with its band (95 %) is the smooth law, which knows no single decoder; a star its lowest
+    point, with the interval of its place. The dotted parabola, through the runs of its own budget
+    alone, is a second opinion where they bracket its minimum.
+    """
+    shades = budget_colours(study.budgets)
+    runs = study.best[study.best["method"] == method]
+    ends = runs["params"].min() / 1.6, runs["params"].max() * 1.6
+    grid = np.geomspace(*ends, 60)
+    for budget in sorted(set(runs["budget_flop"])):
+        some, shade = runs[runs["budget_flop"] == budget], shades[budget]
+        ax.plot(some["params"], some["loss"], "o", color=shade, ms=4.5, mew=0, zorder=4)
+        draws = study.curve(method, grid, budget)
+        low, high = np.quantile(draws, (0.025, 0.975), axis=0)
+        ax.plot(grid, np.exp(np.log(draws).mean(axis=0)), "-", color=shade, lw=1.8, zorder=3)
+        ax.fill_between(grid, low, high, color=shade, alpha=0.14, lw=0, zorder=1)
+        ideal = Question(study, budget).ideal(method)
+        _star(ideal.params, Estimate(ideal.loss.value), ax, shade, ends)
+    for minimum in study.fits[method].minima:
+        if minimum.status == "interior":
+            fitted = minimum.parabola
+            inside = np.geomspace(fitted.sizes[0], fitted.sizes[-1], 60)
+            shade = shades[minimum.budget_flop]
+            ax.plot(inside, fitted.curve(inside), ":", color=shade, lw=1.4, zorder=2)
+    ax.set_xlim(ends)
+    log_axis(ax.xaxis, count)
+    ax.set(xlabel=SIZES, ylabel=LOSS, title=title)
+    return ax
+
+
+def parabolas(
     fit: IsoFlopFit, ax: Axes, *, title: str = "", colours: Mapping[float, Any] | None = None
 ) -> Axes:
     """Loss against parameters (or tokens) of one method: runs, parabolas and their minima.
@@ -55,8 +90,7 @@ def loss_by_params(
     room = max(max(sizes) / min(sizes), 4) ** 0.08
     ax.set_xlim(min(sizes) / room, max(sizes) * room)
     log_axis(ax.xaxis, count)
-    label = "tokens" if fit.x == "tokens" else "non-embedding parameters"
-    ax.set(xlabel=label, ylabel=LOSS, title=title)
+    ax.set(xlabel="tokens" if fit.x == "tokens" else SIZES, ylabel=LOSS, title=title)
     return ax
 
 
@@ -69,17 +103,22 @@ def _parabola(minimum: Minimum, size: str, ax: Axes, shade: Any) -> None:
         grid = np.geomspace(fitted.sizes[0], fitted.sizes[-1], 80)
         ax.plot(grid, fitted.curve(grid), "-", color=shade, lw=1.6)
     if minimum.status == "interior":
-        x, y = getattr(minimum, size), minimum.loss
-        if math.isfinite(x.low + x.high + y.low + y.high):
-            ax.plot([x.low, x.high], [y.value] * 2, color=INK, lw=1.3, zorder=5)
-            ax.plot([x.value] * 2, [y.low, y.high], color=INK, lw=1.3, zorder=5)
-        ax.plot(x.value, y.value, ms=9, mfc=shade, **STAR)
+        _star(getattr(minimum, size), minimum.loss, ax, shade, (0, math.inf))
         return
     best = (getattr(minimum, f"best_{size}"), minimum.best_loss)
     ax.plot(*best, "o", ms=10, **RING)
     if minimum.status in ("edge-low", "edge-high"):
         side = -1 if minimum.status == "edge-low" else 1
         ax.plot(*best, marker=_arrowhead(side), ms=17, mfc=INK, mec="none", zorder=5)
+
+
+def _star(x: Estimate, y: Estimate, ax: Axes, shade: Any, ends: tuple[float, float]) -> None:
+    """A minimum with its intervals, as far as it lies within what is drawn."""
+    if not ends[0] < x.value < ends[1]:
+        return
+    ax.plot([max(x.low, ends[0]), min(x.high, ends[1])], [y.value] * 2, color=INK, lw=1.3, zorder=5)
+    ax.plot([x.value] * 2, [y.low, y.high], color=INK, lw=1.3, zorder=5)
+    ax.plot(x.value, y.value, ms=9, mfc=shade, **STAR)
 
 
 def _arrowhead(side: int) -> Any:

@@ -264,14 +264,14 @@ def _profiles(profiles: list[Profile]) -> Figure:
 
 
 def _isoflop(fit: IsoFlopFit) -> dict[str, Figure]:
-    from toolkit.figures import budget_colours, budget_legend, loss_by_params
+    from toolkit.figures import budget_colours, budget_legend, parabolas
 
-    def parabolas(ax: Axes) -> None:
+    def bowls(ax: Axes) -> None:
         shades = budget_colours([m.budget_flop for m in fit.minima])
-        loss_by_params(fit, ax, colours=shades)
-        budget_legend(ax, shades, minima=True, loc="upper left", bbox_to_anchor=(1.0, 1.0))
+        parabolas(fit, ax, colours=shades)
+        budget_legend(ax, shades, marks="parabolas", loc="upper left", bbox_to_anchor=(1.0, 1.0))
 
-    figures = {"parabolas": _one(parabolas)}
+    figures = {"parabolas": _one(bowls)}
     for law in (fit.params_law, fit.tokens_law, fit.loss_law):
         if law.usable:
             figures[f"{law.quantity}-law"] = _one(partial(fit_with_band, law))

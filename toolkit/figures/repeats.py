@@ -9,8 +9,8 @@ from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from toolkit.figures.style import LOSS, budget_colours, budget_legend, outer_labels, panels
 from toolkit.recipe.repeats import Repeats
-from toolkit.recipe.wording import method_name
 from toolkit.text import count
+from toolkit.words import method_name
 
 
 def loss_by_repeats_panels(found: Sequence[Repeats]) -> Figure:

@@ -11,8 +11,8 @@ from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocato
 
 from toolkit.figures.style import LOSS, RING, budget_colours, budget_legend, outer_labels, panels
 from toolkit.recipe.study import Cell, Study
-from toolkit.recipe.wording import SETTING_NAMES
 from toolkit.text import count
+from toolkit.words import SETTING_NAMES
 
 
 def loss_by_setting_panels(study: Study, method: str, setting: str) -> Figure:

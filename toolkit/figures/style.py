@@ -19,8 +19,8 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from toolkit.recipe.study import Study
-from toolkit.recipe.wording import method_name
 from toolkit.text import scientific
+from toolkit.words import method_name
 
 # Of the palettes of Okabe and Ito (2008) and Tol (2021), four that stay farthest apart for people
 # who see no red or no green.
@@ -30,7 +30,7 @@ OTHER_COLOUR, OTHER_MARKER = "#555555", "P"
 INK, FAINT, BAND = "#222222", "#e9e9e9", "#F0E442"
 RING: dict[str, Any] = {"mfc": "none", "mec": INK, "mew": 1.1, "zorder": 5}
 STAR: dict[str, Any] = {"marker": "*", "mec": INK, "mew": 0.8, "zorder": 6}
-REACH = 10**0.5  # Laws are drawn so far beyond the budgets tried.
+REACH = 4.0  # Laws are drawn so far beyond the budgets tried.
 LOSS = "held-out loss (nats)"
 BUDGET = "budget (FLOP)"
 
@@ -73,15 +73,19 @@ def budget_colours(budgets: Iterable[float]) -> dict[float, Any]:
 
 
 def budget_legend(
-    place: Figure | Axes, shades: Mapping[float, Any], *, minima: bool = False, **where: Any
+    place: Figure | Axes, shades: Mapping[float, Any], *, marks: str = "", **where: Any
 ) -> None:
-    """A legend of budgets, written 3×10¹¹, and of what the marks of minima mean."""
+    """A legend of budgets, written 3×10¹¹, and of marks: of a "law", or of "parabolas"."""
     lines: list[Line2D] = [
         Line2D([], [], color=shade, marker="o", ms=4.5, lw=1.6, label=scientific(budget))
         for budget, shade in sorted(shades.items())
     ]
-    if minima:
+    if marks:
         lines.append(Line2D([], [], ls="", ms=9, mfc="#bbbbbb", label="minimum, 95 %", **STAR))
+    if marks == "law":
+        lines.append(Line2D([], [], color="#777777", lw=1.8, label="law"))
+        lines.append(Line2D([], [], color="#777777", lw=1.4, ls=":", label="parabola"))
+    if marks == "parabolas":
         ring = Line2D([], [], ls="", marker="o", ms=10, label="best tried,\nno minimum", **RING)
         lines.append(ring)
     place.legend(handles=lines, title=BUDGET, alignment="left", **where)

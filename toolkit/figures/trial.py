@@ -1,4 +1,4 @@
-"""What a recipe foretold beside what runs at its budget gave."""
+"""What a recipe predicted beside what runs at its budget gave."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from matplotlib.lines import Line2D
 
 from toolkit.figures.style import INK, LOSS, MARKERS, OTHER_MARKER, RING, colour, scale
 from toolkit.recipe.trial import Trial, Tried
-from toolkit.recipe.wording import method_name
 from toolkit.text import count, scientific
+from toolkit.words import method_name
 
 
-def foretold_and_measured(trial: Trial) -> Figure:
-    """A line a configuration, best at the top: the loss foretold with its interval, and measured.
+def predicted_and_measured(trial: Trial) -> Figure:
+    """A line a configuration, best at the top: the loss predicted with its interval, and measured.
 
     The ring is the configuration that the recipe recommends.
     """
@@ -33,12 +33,12 @@ def foretold_and_measured(trial: Trial) -> Figure:
             ax.plot(one.measured, y, "o", ms=15, **RING)
     ax.set_yticks(range(len(lines)), [_name(one) for one in lines])
     ax.set(xlabel=LOSS, ylim=(-0.6, len(lines) - 0.4))
-    ax.set_title(f"Foretold and measured at {scientific(trial.recipe.budget_flop, 3)} FLOP")
+    ax.set_title(f"Predicted and measured at {scientific(trial.recipe.budget_flop, 3)} FLOP")
     ax.grid(axis="x", color="#e9e9e9")
     ax.set_axisbelow(True)
     shade = colour(trial.recipe.method)
     handles = [
-        Line2D([], [], color=shade, lw=7, alpha=0.3, label="the law, 95 %"),
+        Line2D([], [], color=shade, lw=7, alpha=0.3, label="predicted, 95 %"),
         Line2D([], [], color=INK, marker="o", ls="", label="measured"),
         Line2D([], [], ls="", marker="o", ms=12, label="the recipe", **RING),
     ]

@@ -8,7 +8,6 @@ from toolkit.laws.comparison import (
     better_at,
     compare_laws,
     crossover,
-    crossovers,
 )
 from toolkit.laws.estimate import Estimate, as_json
 from toolkit.laws.fitting import Fit, Rival, fit
@@ -16,10 +15,10 @@ from toolkit.laws.forms import FORMS, Form
 from toolkit.laws.forms.custom import Expression
 from toolkit.laws.heldout import Prediction, Rollout, predict_above, roll
 from toolkit.laws.isoflop import IsoFlopFit, Minimum, fit_isoflop
-from toolkit.laws.joint import JointFit, fit_joint
 from toolkit.laws.objective import Objective
 from toolkit.laws.parabola import Parabola, Redraws
 from toolkit.laws.profile import Profile, profile
+from toolkit.laws.sharing import JointFit, fit_joint
 from toolkit.laws.tabular import Columns, Options, TableFit, fit_table
 
 __all__ = [
@@ -50,7 +49,6 @@ __all__ = [
     "better_at",
     "compare_laws",
     "crossover",
-    "crossovers",
     "fit",
     "fit_isoflop",
     "fit_joint",

@@ -11,7 +11,6 @@ import numpy as np
 
 from toolkit.laws.budget_law import PowerLaw
 from toolkit.laws.estimate import LEVEL, Estimate, interval
-from toolkit.laws.isoflop import IsoFlopFit
 from toolkit.laws.optimiser import Array
 
 REACH = 10.0  # A crossing is looked for up to this factor outside the budgets tried.
@@ -47,16 +46,11 @@ class Crossover:
     draws: Array = field(repr=False, compare=False)
 
 
-def crossovers(fits: Mapping[str, IsoFlopFit]) -> tuple[Crossover, ...]:
-    """The crossover of every two methods' loss laws, within ten times the budgets both tried.
+def compare_laws(laws: Mapping[str, PowerLaw]) -> tuple[Crossover, ...]:
+    """The crossover of every two loss laws, within ten times the budgets that both tried.
 
     The methods' runs are independent, so their resamples are paired as they come.
     """
-    return compare_laws({method: fit.loss_law for method, fit in fits.items()})
-
-
-def compare_laws(laws: Mapping[str, PowerLaw]) -> tuple[Crossover, ...]:
-    """The crossover of every two loss laws."""
     return tuple(crossover(a, b, laws[a], laws[b]) for a, b in combinations(laws, 2))
 
 

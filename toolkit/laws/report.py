@@ -19,9 +19,9 @@ from toolkit.laws.fitting import Fit
 from toolkit.laws.forms import Form
 from toolkit.laws.heldout import Rollout, roll
 from toolkit.laws.isoflop import IsoFlopFit, Minimum
-from toolkit.laws.joint import JointFit, fit_joint
 from toolkit.laws.optimiser import Array
 from toolkit.laws.profile import profile
+from toolkit.laws.sharing import JointFit, fit_joint
 from toolkit.laws.table import check
 from toolkit.laws.tabular import (
     FLOP_PER_PARAM_TOKEN,

@@ -12,8 +12,9 @@ temper that.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, fields, replace
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -21,12 +22,20 @@ import pandas as pd
 from toolkit.errors import ToolkitError
 from toolkit.laws.suspects import suspects
 from toolkit.laws.table import check
-from toolkit.runs import fields_that
+from toolkit.recipe.findings import Finding
+from toolkit.runs import RunConfig, fields_that
 from toolkit.tables import completed, notes
+from toolkit.values import field_types
 
 CELL = ("method", "params", "budget_flop")
-SETTINGS = ("lr", "batch_pairs", "lora_rank", "trained_blocks")
-COMPARABLE = ("data", "candidates", "temperature", "max_tokens", "fingerprint")
+SETTINGS = fields_that("setting")
+COMPARABLE = tuple(name for name in fields_that("must agree") if name != "flop_convention")
+NUMERIC_SETTINGS = tuple(
+    name for name in SETTINGS if {int, float}.intersection(field_types(RunConfig)[name])
+)
+# Tables made before a field was there hold runs at its default.
+YOUNGER: dict[str, Any] = {f.name: f.default for f in fields(RunConfig) if f.metadata["late"]}
+AT_CHANCE = 0.999  # Of ln K.
 LIMITED = "limited to fewer distinct pairs than the others (max_pairs)"
 BEST_SETTING = (
     "where several settings of a method were tried at one size and budget, only the best of them "
@@ -53,7 +62,7 @@ class Comparable:
         limited: Comparable runs on fewer distinct pairs than `runs` had (`toolkit.recipe.repeats`).
         convention: In which the budgets are counted; "unstated" if the table does not tell.
         excluded: What was left out, and why.
-        warnings: Sentences about what was left out.
+        warnings: About what was left out.
     """
 
     runs: pd.DataFrame = field(repr=False)
@@ -61,7 +70,7 @@ class Comparable:
     limited: pd.DataFrame = field(repr=False)
     convention: str
     excluded: tuple[Excluded, ...]
-    warnings: tuple[str, ...]
+    warnings: tuple[Finding, ...]
 
     @classmethod
     def of(
@@ -88,7 +97,8 @@ class Comparable:
         runs, convention = _one_convention(runs, convention, excluded, warnings)
         for column in COMPARABLE:
             if column in runs.columns:
-                common = runs[column].fillna("").mode().iloc[0]
+                runs = runs.assign(**{column: runs[column].fillna(YOUNGER.get(column, ""))})
+                common = runs[column].mode().iloc[0]
                 runs = _only(runs, column, common, excluded, warnings)
         for column in fields_that("must agree at a size"):
             if column in runs.columns:
@@ -97,9 +107,19 @@ class Comparable:
         cell = list(CELL)
         if apart is not None and apart in runs.columns and apart not in CELL:
             cell.append(apart)
-        best = _best_settings(runs, cell)
-        warnings += filter(None, [suspects(best).statement])
+        best = _best_settings(_below_chance(runs, warnings), cell)
+        statement = suspects(best).statement
+        if statement:
+            warnings.append(Finding("said", {"sentence": statement}))
+        if "unique_pairs" in limited.columns:
+            limited = _best_settings(limited, [*cell, "unique_pairs"])
         return cls(runs, best, limited, convention, tuple(excluded), tuple(warnings))
+
+    def mapped(self, change: Callable[[pd.DataFrame], pd.DataFrame]) -> Comparable:
+        """The same with a column more in each of its tables."""
+        return replace(
+            self, runs=change(self.runs), best=change(self.best), limited=change(self.limited)
+        )
 
     @property
     def poorer(self) -> Excluded:
@@ -111,7 +131,7 @@ class Comparable:
 
 def _finished(
     table: pd.DataFrame, keep: Sequence[tuple[str, float, float]]
-) -> tuple[pd.DataFrame, list[Excluded], list[str]]:
+) -> tuple[pd.DataFrame, list[Excluded], list[Finding]]:
     """The finished runs of a table, and those left out."""
     table = completed(table.reset_index(drop=True))  # Rows left out are numbered by the index.
     roles = {"size": "params", "budget": "budget_flop", "loss": "loss"}
@@ -121,8 +141,8 @@ def _finished(
         Excluded(d.reason, d.count, tuple(_label(table, row - 1) for row in d.rows))
         for d in checked.dropped
     ]
-    warnings = list(notes(table))
-    warnings += [f"{n_runs(e.count)} left out: {e.reason} ({_some(e.runs)})" for e in excluded]
+    warnings = [Finding("said", {"sentence": note}) for note in notes(table)]
+    warnings += [_left_out(each) for each in excluded]
     runs = table.iloc[checked.rows].copy()
     unnamed = runs["method"].isna() | (runs["method"].astype(str).str.strip() == "")
     if unnamed.any():
@@ -130,7 +150,7 @@ def _finished(
         raise ToolkitError(f"column 'method' must name a method; row {row} is empty")
     for name, column in roles.items():
         runs[column] = checked.columns[name]
-    for name in SETTINGS:
+    for name in NUMERIC_SETTINGS:
         if name in runs.columns:
             runs[name] = pd.to_numeric(runs[name], errors="coerce")
     runs["method"] = runs["method"].astype(str)
@@ -138,7 +158,7 @@ def _finished(
 
 
 def _one_convention(
-    runs: pd.DataFrame, wanted: str | None, excluded: list[Excluded], warnings: list[str]
+    runs: pd.DataFrame, wanted: str | None, excluded: list[Excluded], warnings: list[Finding]
 ) -> tuple[pd.DataFrame, str]:
     """The runs whose budgets are counted in one convention: a FLOP is not a FLOP in another."""
     if "flop_convention" not in runs.columns:
@@ -147,7 +167,7 @@ def _one_convention(
                 "the table has no column 'flop_convention', so its runs cannot be chosen by it; "
                 "leave the convention out"
             )
-        warnings.append("the table does not say how its budgets are counted (flop_convention)")
+        warnings.append(Finding("convention-unstated"))
         return runs, "unstated"
     present = sorted(runs["flop_convention"].dropna().astype(str).unique())
     if wanted is None:
@@ -164,7 +184,11 @@ def _one_convention(
 
 
 def _only(
-    runs: pd.DataFrame, column: str, value: object, excluded: list[Excluded], warnings: list[str]
+    runs: pd.DataFrame,
+    column: str,
+    value: object,
+    excluded: list[Excluded],
+    warnings: list[Finding],
 ) -> pd.DataFrame:
     """The rows with `value`; the others are listed, since they cannot be compared with them."""
     same = (runs[column].fillna("") == value).to_numpy()
@@ -175,12 +199,12 @@ def _only(
         if column == "flop_convention":
             reason = f"budgets counted in the {others} convention, not in {value}"
         excluded.append(Excluded(reason, len(names), names))
-        warnings.append(f"{n_runs(len(names))} left out: {reason}")
+        warnings.append(_left_out(Excluded(reason, len(names), ())))
     return runs[same]
 
 
 def _agreeing_at_a_size(
-    runs: pd.DataFrame, column: str, excluded: list[Excluded], warnings: list[str]
+    runs: pd.DataFrame, column: str, excluded: list[Excluded], warnings: list[Finding]
 ) -> pd.DataFrame:
     """Of each size the runs with its most common value; rows older than the column are kept."""
     sizes = runs.groupby("params")[column]
@@ -190,7 +214,7 @@ def _agreeing_at_a_size(
         names = tuple(_label(runs, int(row)) for row in np.flatnonzero(~same))
         reason = f"{column} is not that of most runs of the same decoder"
         excluded.append(Excluded(reason, len(names), names))
-        warnings.append(f"{n_runs(len(names))} left out: {reason} ({_some(names)})")
+        warnings.append(_left_out(excluded[-1]))
     return runs[same]
 
 
@@ -205,6 +229,40 @@ def _unlimited(runs: pd.DataFrame, excluded: list[Excluded]) -> tuple[pd.DataFra
         names = tuple(_label(runs, int(row)) for row in np.flatnonzero(~most))
         excluded.append(Excluded(LIMITED, len(names), names))
     return runs[most], runs[~most]
+
+
+def chance(runs: pd.DataFrame) -> float:
+    """ln K over the K candidates of the runs' loss; NaN where the table does not tell K."""
+    if "candidates" not in runs.columns:
+        return math.nan
+    known = pd.to_numeric(runs["candidates"], errors="coerce").dropna()
+    return math.log(float(known.iloc[0])) if len(known) else math.nan
+
+
+def below_chance(runs: pd.DataFrame) -> np.ndarray:
+    """Which runs have learnt anything; all, where chance is not known."""
+    ceiling = chance(runs)
+    if math.isnan(ceiling):
+        return np.ones(len(runs), bool)
+    return (runs["loss"] < AT_CHANCE * ceiling).to_numpy()
+
+
+def _below_chance(runs: pd.DataFrame, warnings: list[Finding]) -> pd.DataFrame:
+    """The runs that a law can stand on: one above chance has memorised its pairs, or diverged."""
+    learnt = below_chance(runs)
+    if not learnt.any():
+        raise ToolkitError(
+            f"every loss is at or above chance (ln K = {chance(runs):.2f} nats): nothing was "
+            "learnt, so nothing can be told; spend more on each run, or try other rates"
+        )
+    if not learnt.all():
+        names = tuple(
+            f"{_label(runs, int(row))} (loss {runs['loss'].iloc[row]:.4g})"
+            for row in np.flatnonzero(~learnt)
+        )
+        values = {"count": len(names), "chance": chance(runs), "runs": names}
+        warnings.append(Finding("above-chance", values))
+    return runs[learnt]
 
 
 def _best_settings(runs: pd.DataFrame, cell: list[str]) -> pd.DataFrame:
@@ -241,6 +299,5 @@ def n_runs(count: int) -> str:
     return f"{count:,} run{'' if count == 1 else 's'}"
 
 
-def _some(names: tuple[str, ...], most: int = 3) -> str:
-    rest = f" and {len(names) - most} more" if len(names) > most else ""
-    return ", ".join(names[:most]) + rest
+def _left_out(each: Excluded) -> Finding:
+    return Finding("left-out", {"count": each.count, "reason": each.reason, "runs": each.runs})

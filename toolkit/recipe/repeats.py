@@ -11,7 +11,6 @@ from dataclasses import dataclass
 import pandas as pd
 
 from toolkit.errors import ToolkitError
-from toolkit.laws import Options, TableFit, fit_table
 from toolkit.recipe.comparable import SETTINGS
 from toolkit.recipe.study import Study
 
@@ -67,16 +66,6 @@ def repeats(study: Study) -> tuple[Repeats, ...]:
     places = {method: place for place, method in enumerate(study.methods)}
     found.sort(key=lambda each: (places[each.method], each.params, each.budget_flop))
     return tuple(found)
-
-
-def repeat_law(study: Study, method: str, options: Options | None = None) -> TableFit:
-    """The data-constrained law of one method, over its unlimited and its limited runs.
-
-    Raises:
-        ToolkitError: The table does not tell tokens and pairs, or the runs are too few.
-    """
-    runs = with_unique_tokens(pd.concat([study.best, study.limited]))
-    return fit_table(runs[runs["method"] == method], "data-constrained", options=options)
 
 
 def with_unique_tokens(runs: pd.DataFrame) -> pd.DataFrame:

@@ -9,13 +9,13 @@ from typing import Any
 import yaml
 
 from toolkit.recipe.recommendation import Recipe
-from toolkit.recipe.wording import method_name
 from toolkit.runs import CONVENTIONS, METHODS, RunConfig
 from toolkit.text import scientific
+from toolkit.words import method_name
 
 
 def run_config(recipe: Recipe, *, data: str = "docstrings") -> RunConfig:
-    """The run that a recipe recommends, on the nearest decoder that exists.
+    """The run that a recipe recommends, on its decoder.
 
     Raises:
         ToolkitError: The recipe's method or settings are none that the toolkit can run.
@@ -30,7 +30,7 @@ def run_config(recipe: Recipe, *, data: str = "docstrings") -> RunConfig:
         stated["flop_convention"] = recipe.convention
     return RunConfig.from_dict(
         {
-            "decoder": (recipe.size.nearest or recipe.size.nearest_tried).name,
+            "decoder": recipe.decoder.name,
             "budget_flop": float(f"{recipe.budget_flop:.4g}"),
             "method": recipe.method,
             "data": data,

@@ -7,13 +7,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from toolkit import decoders, methods
-from toolkit.recipe.comparable import SETTINGS
 from toolkit.recipe.study import Cell, Study
 from toolkit.runs import METHODS, RunConfig
 from toolkit.text import count, scientific
 from toolkit.training import defaults
 
 NEAR_OPTIMAL = 0.01
+NAMED = ("lr", "batch_pairs", "lora_rank", "trained_blocks")  # Those that a recipe names.
 OWNED = {"lora_rank": "lora", "trained_blocks": "freeze"}
 
 
@@ -47,7 +47,7 @@ def choose_settings(
     best of the other settings counts, seeds are averaged. Where it was never varied, the value of
     the nearest runs; where the table does not have it, the toolkit's default.
     """
-    names = [n for n in SETTINGS if OWNED.get(n, method) == method]
+    names = [n for n in NAMED if OWNED.get(n, method) == method]
     return tuple(
         _choose(name, method, study.cells[method].get(name, ()), budget_flop, params, decoder)
         or _default(name, method, budget_flop, decoder)

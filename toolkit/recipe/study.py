@@ -1,20 +1,47 @@
-"""A study: the comparable runs of a table, and the laws of every method in them."""
+"""A study: the comparable runs of a table, and the one law that is fitted to all of them."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 
+import numpy as np
 import pandas as pd
 
-from toolkit.laws import Crossover, IsoFlopFit, Rollout, crossovers, fit_isoflop, roll
-from toolkit.recipe.comparable import SETTINGS, Comparable, Excluded, n_runs
+from toolkit.decoders import KNOWN, catalogued, relatives
+from toolkit.laws import IsoFlopFit, fit_isoflop
+from toolkit.laws.cells import Cells
+from toolkit.laws.optimiser import Array
+from toolkit.laws.surface import Surface, fit_surface
+from toolkit.recipe.comparable import (
+    CELL,
+    NUMERIC_SETTINGS,
+    SETTINGS,
+    Comparable,
+    below_chance,
+    chance,
+)
+from toolkit.recipe.costs import Costs
+from toolkit.recipe.findings import Finding
 from toolkit.runs import METHODS
 from toolkit.text import count
 
 FEW_RUNS = 9  # Three sizes at three budgets: the least that a law with any check can stand on.
+SEEDS_NOISE = (
+    0.01,
+    3,
+)  # Of ln loss between seeds: what is likely, and how many runs that is worth.
+FLOP_PER_PARAM_TOKEN = 6.0
+EVERY_DRAW = 1000
+
+
+@dataclass(frozen=True)
+class Decoder:
+    """A decoder that a recipe may name: its name, and its non-embedding parameters."""
+
+    name: str
+    params: int
 
 
 @dataclass(frozen=True)
@@ -36,26 +63,21 @@ class Cell:
 
 @dataclass(frozen=True, eq=False)
 class Study:
-    """A run table and its laws.
+    """A run table and its law.
 
     Attributes:
-        runs, best: As of `toolkit.recipe.comparable.Comparable`; laws stand on `best`.
-        fits: The IsoFLOP analysis of each method, in the order of `toolkit.runs.METHODS`.
-        crossovers: Of every two methods' loss laws.
-        convention: In which the budgets are counted; "unstated" if the table does not tell.
-        excluded: What was left out, and why.
-        warnings: Sentences about the table as a whole; those about one method are its fit's.
-        limited: As of `Comparable`.
+        comparable: Its runs, sorted into what counts and what does not.
+        surface: The law of all methods (`toolkit.laws.surface`).
+        costs: What a budget buys.
+        data: The column that counts data: pairs, or tokens where the table has no pairs.
+        warnings: About the table as a whole.
     """
 
-    runs: pd.DataFrame = field(repr=False)
-    best: pd.DataFrame = field(repr=False)
-    fits: dict[str, IsoFlopFit]
-    crossovers: tuple[Crossover, ...]
-    convention: str
-    excluded: tuple[Excluded, ...]
-    warnings: tuple[str, ...]
-    limited: pd.DataFrame = field(repr=False)
+    comparable: Comparable
+    surface: Surface = field(repr=False)
+    costs: Costs = field(repr=False)
+    data: str
+    warnings: tuple[Finding, ...]
 
     @classmethod
     def of(
@@ -63,51 +85,111 @@ class Study:
         table: pd.DataFrame,
         *,
         convention: str | None = None,
-        resamples: int = 1000,
+        draws: int = EVERY_DRAW,
         seed: int = 0,
     ) -> Study:
-        """Check a run table and fit every method in it.
+        """Check a run table and fit the law of all its methods.
 
         Args:
-            table: Columns `method`, `params`, `budget_flop` and `loss` at least; `tokens`,
-                `pairs`, settings, `seed` and `status` where they are known.
+            table: Columns `method`, `params`, `budget_flop` and `loss` at least; `pairs`,
+                `unique_pairs`, `candidates`, settings, `seed` and `status` where they are known.
             convention: Use the runs whose budgets are counted so; by default the most common.
-            resamples, seed: Of the bootstrap.
+            draws, seed: Of the posterior, from which every interval comes.
 
         Raises:
-            ToolkitError: A column is missing or wrong, or no run is left.
+            ToolkitError: A column is missing or wrong, or no run is left that has learnt anything.
         """
-        found = Comparable.of(table, convention=convention)
-        runs, best, warnings = found.runs, found.best, found.warnings
-        if len(best) < FEW_RUNS:
-            few = f"only {n_runs(len(best))} to fit: read every number here as a guess"
-            warnings = (*warnings, few)
-        present = runs["method"].unique()
-        methods = [m for m in METHODS if m in present]
-        methods += sorted(m for m in present if m not in METHODS)
-        fits = {
-            method: fit_isoflop(best[best["method"] == method], resamples=resamples, seed=seed)
-            for method in methods
-        }
-        met = crossovers(fits)
-        return cls(runs, best, fits, met, found.convention, found.excluded, warnings, found.limited)
+        comparable = Comparable.of(table, convention=convention)
+        warnings = list(comparable.warnings)
+        if len(comparable.best) < FEW_RUNS:
+            warnings.append(Finding("few-runs", {"count": len(comparable.best)}))
+        data, comparable = _data_column(comparable, warnings)
+        cells = _cells(comparable, data, warnings)
+        surface = fit_surface(cells, draws=draws, seed=seed)
+        costs = Costs.of(
+            comparable.runs, data, _tokens_per_pair(comparable.runs), comparable.convention
+        )
+        study = cls(comparable, surface, costs, data, tuple(warnings))
+        return study
 
     @property
+    def runs(self) -> pd.DataFrame:
+        return self.comparable.runs
+
+    @property
+    def best(self) -> pd.DataFrame:
+        return self.comparable.best
+
+    @property
+    def limited(self) -> pd.DataFrame:
+        return self.comparable.limited
+
+    @property
+    def convention(self) -> str:
+        return self.comparable.convention
+
+    @cached_property
     def methods(self) -> tuple[str, ...]:
-        return tuple(self.fits)
+        """In the order of `toolkit.runs.METHODS`, others by name behind them."""
+        present = set(self.best["method"])
+        return (*(m for m in METHODS if m in present), *sorted(present.difference(METHODS)))
 
-    @property
+    @cached_property
     def budgets(self) -> tuple[float, ...]:
         """All budgets tried, ascending, in FLOP."""
         return tuple(sorted(float(b) for b in self.best["budget_flop"].unique()))
+
+    @cached_property
+    def fits(self) -> dict[str, IsoFlopFit]:
+        """The IsoFLOP analysis of each method: a picture, and a second opinion."""
+        return {
+            method: fit_isoflop(self.best[self.best["method"] == method]) for method in self.methods
+        }
+
+    @cached_property
+    def hand(self) -> tuple[Decoder, ...]:
+        """The decoders at hand, by size: those tried, and others of their families by name."""
+        tried = {
+            int(params): str(name)
+            for found in self.decoders.values()
+            for name, params in found.items()
+        }
+        if "decoder" not in self.runs.columns:
+            tried |= _recognised(set(tried))
+        hand = {known.params: known.name for name in tried.values() for known in relatives(name)}
+        return tuple(Decoder(name, params) for params, name in sorted((hand | tried).items()))
+
+    @cached_property
+    def distinct(self) -> float:
+        """The most distinct pairs (or tokens) that a run had; infinite where that is not known."""
+        unique = np.exp(self.surface.cells.log_unique)
+        return float(unique[np.isfinite(unique)].max()) if np.isfinite(unique).any() else math.inf
+
+    def losses(
+        self, method: str, params: Array, budget_flop: float, unique: float | None = None
+    ) -> Array:
+        """(R, q) draws of a method's mean loss with decoders of `params` (q,) for a budget."""
+        data = self.costs.data(method, params, budget_flop)
+        unique = self.distinct if unique is None else unique
+        return self.surface.draws(method, params, data, math.log(budget_flop), unique=unique)
+
+    def curve(
+        self, method: str, params: Array, budget_flop: float, unique: float | None = None
+    ) -> Array:
+        """(R, q) draws of the smooth law, which knows no single decoder."""
+        data = self.costs.data(method, params, budget_flop)
+        unique = self.distinct if unique is None else unique
+        return self.surface.draws(
+            method, params, data, math.log(budget_flop), unique=unique, common=True
+        )
 
     @cached_property
     def cells(self) -> dict[str, dict[str, tuple[Cell, ...]]]:
         """By method and setting, what its values came to at every size and budget."""
         return {
             method: {
-                name: _cells(rows, name)
-                for name in SETTINGS
+                name: _settings_cells(rows, name)
+                for name in NUMERIC_SETTINGS
                 if name in rows.columns and rows[name].notna().any()
             }
             for method, rows in self._runs_by_method
@@ -117,8 +199,13 @@ class Study:
     def varied(self) -> dict[str, tuple[str, ...]]:
         """By method, the settings of which several values were tried at one size and budget."""
         return {
-            method: tuple(n for n, cells in found.items() if any(len(c.values) > 1 for c in cells))
-            for method, found in self.cells.items()
+            method: tuple(
+                name
+                for name in SETTINGS
+                if name in rows.columns
+                and rows.groupby(["params", "budget_flop"])[name].nunique().max() > 1
+            )
+            for method, rows in self._runs_by_method
         }
 
     @cached_property
@@ -143,53 +230,12 @@ class Study:
             for method, rows in self._runs_by_method
         }
 
-    @cached_property
-    def distinct_pairs(self) -> dict[str, float]:
-        """By method, the most distinct pairs that a run had; NaN where the table does not tell."""
-        known = "unique_pairs" in self.runs.columns
-        return {
-            method: float(pd.to_numeric(rows["unique_pairs"], errors="coerce").max())
-            if known
-            else math.nan
-            for method, rows in self._runs_by_method
-        }
-
-    @cached_property
-    def rollouts(self) -> Mapping[str, Rollout]:
-        """By method, how well forms fitted at low budgets predict high ones; made when asked for.
-
-        Methods with a single budget have none.
-        """
-        return _Rollouts(self)
-
     @property
     def _runs_by_method(self) -> list[tuple[str, pd.DataFrame]]:
-        return [(method, self.runs[self.runs["method"] == method]) for method in self.fits]
+        return [(method, self.runs[self.runs["method"] == method]) for method in self.methods]
 
 
-class _Rollouts(Mapping[str, Rollout]):
-    """Rollouts take a second a method, so each is made when it is first asked for."""
-
-    def __init__(self, study: Study) -> None:
-        self._best = study.best
-        self._methods = [m for m, fit in study.fits.items() if len(fit.minima) > 1]
-        self._made: dict[str, Rollout] = {}
-
-    def __getitem__(self, method: str) -> Rollout:
-        if method not in self._methods:
-            raise KeyError(method)
-        if method not in self._made:
-            self._made[method] = roll(self._best[self._best["method"] == method])
-        return self._made[method]
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._methods)
-
-    def __len__(self) -> int:
-        return len(self._methods)
-
-
-def _cells(rows: pd.DataFrame, name: str) -> tuple[Cell, ...]:
+def _settings_cells(rows: pd.DataFrame, name: str) -> tuple[Cell, ...]:
     place = ["params", "budget_flop"]
     rows = rows.dropna(subset=[name])
     others = [other for other in SETTINGS if other != name and other in rows.columns]
@@ -206,3 +252,84 @@ def _cells(rows: pd.DataFrame, name: str) -> tuple[Cell, ...]:
         )
         for _, some in best.groupby(place)
     )
+
+
+def _recognised(sizes: set[int]) -> dict[int, str]:
+    """Names by size, where all sizes are those of one family's decoders to the last parameter."""
+    for family in {each.family for each in KNOWN.values()}:
+        known = {each.params: each.name for each in KNOWN.values() if each.family == family}
+        if sizes <= set(known):
+            return {params: known[params] for params in sizes}
+    return {}
+
+
+def _data_column(comparable: Comparable, warnings: list[Finding]) -> tuple[str, Comparable]:
+    """Which column counts data; tokens as of C = 6ND where the table has neither it nor pairs."""
+    for column in ("pairs", "tokens"):
+        if column in comparable.runs.columns and comparable.runs[column].notna().all():
+            return column, comparable
+    warnings.append(Finding("data-unknown"))
+    return "tokens", comparable.mapped(
+        lambda runs: runs.assign(
+            tokens=runs["budget_flop"] / (FLOP_PER_PARAM_TOKEN * runs["params"])
+        )
+    )
+
+
+def _tokens_per_pair(runs: pd.DataFrame) -> float:
+    if not {"tokens", "pairs"} <= set(runs.columns):
+        return math.nan
+    return float(runs["tokens"].sum() / runs["pairs"].sum())
+
+
+def _cells(comparable: Comparable, data: str, warnings: list[Finding]) -> Cells:
+    """What the surface is fitted to: the best setting of every cell, limited data included."""
+    unique = f"unique_{data}"
+    runs = pd.concat([comparable.best, comparable.limited])
+    runs = runs.assign(
+        unique=pd.to_numeric(runs[unique], errors="coerce").fillna(math.inf)
+        if unique in runs.columns
+        else math.inf
+    )
+    runs = runs[below_chance(runs)]
+    ceiling = chance(runs)
+    if math.isnan(ceiling):
+        warnings.append(Finding("candidates-unknown"))
+    groups = runs.groupby([*CELL, "unique"])
+    mean = groups.agg(
+        loss=("loss", "mean"), runs=("loss", "size"), data=(data, "mean")
+    ).reset_index()
+    methods = tuple(sorted(mean["method"].unique()))
+    decoders = np.sort(mean["params"].unique()).astype(float)
+    return Cells(
+        methods=methods,
+        method=np.array([methods.index(m) for m in mean["method"]]),
+        decoders=decoders,
+        decoder=np.searchsorted(decoders, mean["params"]),
+        single=np.isin(decoders, _single_blocks(runs)),
+        log_pairs=np.log(mean["data"].to_numpy(float)),
+        log_unique=np.log(mean["unique"].to_numpy(float)),
+        log_flop=np.log(mean["budget_flop"].to_numpy(float)),
+        log_loss=np.log(mean["loss"].to_numpy(float)),
+        runs=mean["runs"].to_numpy(float),
+        chance=ceiling,
+        noise=_seeds_noise(comparable.runs[below_chance(comparable.runs)]),
+    )
+
+
+def _single_blocks(runs: pd.DataFrame) -> list[float]:
+    """Sizes of decoders of one block, as far as they are known by name."""
+    if "decoder" not in runs.columns:
+        return []
+    known = [catalogued(str(name)) for name in runs["decoder"].unique()]
+    return [float(d.params) for d in known if d is not None and d.shape.layers == 1]
+
+
+def _seeds_noise(runs: pd.DataFrame) -> float:
+    """Standard deviation of ln loss between runs that differ in their seed alone."""
+    same = [name for name in (*CELL, *SETTINGS) if name in runs.columns]
+    groups = np.log(runs["loss"]).groupby([runs[name] for name in same], dropna=False)
+    off = np.log(runs["loss"]) - groups.transform("mean")
+    likely, worth = SEEDS_NOISE
+    freedom = len(runs) - groups.ngroups
+    return math.sqrt((float((off**2).sum()) + worth * likely**2) / (freedom + worth))

@@ -1,13 +1,13 @@
-"""A recipe put to the test: what it foretold for a budget, and what runs at that budget gave.
+"""A recipe put to the test: what it predicted for a budget, and what runs at that budget gave.
 
-The laws come from one table, the runs that test them from another, at a budget that the first does
+The law comes from one table, the runs that test it from another, at a budget that the first does
 not have. Write the recipe down before those runs are made: then nothing can be fitted to them.
 """
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -16,10 +16,11 @@ import pandas as pd
 from toolkit.errors import ToolkitError
 from toolkit.laws import Estimate, as_json
 from toolkit.recipe.comparable import COMPARABLE, SETTINGS, Comparable, Excluded, same_budget
-from toolkit.recipe.forecast import forecast
+from toolkit.recipe.question import Question
 from toolkit.recipe.recommendation import Recipe, recommend_from
 from toolkit.recipe.study import Study
-from toolkit.recipe.wording import (
+from toolkit.text import count, scientific
+from toolkit.words import (
     SETTING_NAMES,
     bullet,
     loss,
@@ -28,7 +29,6 @@ from toolkit.recipe.wording import (
     signed,
     spread,
 )
-from toolkit.text import count, scientific
 
 SAME_SETTING = 0.05  # A learning rate rounded to two digits is still the recipe's.
 
@@ -41,10 +41,8 @@ class Tried:
         method, decoder, params: What was tuned, and how; `decoder` is empty where it is unknown.
         settings: Its hyperparameters, as far as the table tells.
         seeds: Runs that `measured` is the mean of.
-        predicted: Loss that the laws foretold for this method at this size with its best settings;
-            NaN where no law speaks. The interval is that of the method's optimal loss, moved to
-            this size: it holds neither a run's own noise nor the doubt about the optimal size.
-        source: Where the method's optimal size comes from (`toolkit.recipe.forecast.Forecast`).
+        predicted: Mean loss of so many runs that the law predicted for this method and decoder with
+            their best settings; NaN for a method that the study lacks.
         measured: Held-out loss.
         regret: Measured loss above the best of all that were tried.
         followed: Whether this is what the recipe said.
@@ -56,7 +54,6 @@ class Tried:
     settings: dict[str, float]
     seeds: int
     predicted: Estimate
-    source: str
     measured: float
     regret: float
     followed: bool
@@ -108,7 +105,7 @@ def put_to_test(study: Study, table: pd.DataFrame, budget_flop: float | None = N
     """Compare a study's recipe with runs that the study has not seen.
 
     Args:
-        study: Whose laws are tested.
+        study: Whose law is tested.
         table: Run table of the test: the recommended configuration and others around it.
         budget_flop: Of the runs that count; None where the table has one budget only.
 
@@ -121,7 +118,7 @@ def put_to_test(study: Study, table: pd.DataFrame, budget_flop: float | None = N
     budget = _budget(test, budget_flop)
     if same_budget(study.best["budget_flop"], budget).any():
         raise ToolkitError(
-            f"the laws were fitted at {scientific(budget, 3)} FLOP as well: no test of them"
+            f"the law was fitted at {scientific(budget, 3)} FLOP as well: no test of it"
         )
     _check_comparable(study, test)
     recipe = recommend_from(study, budget_flop=budget)
@@ -134,16 +131,14 @@ def put_to_test(study: Study, table: pd.DataFrame, budget_flop: float | None = N
     tried = []
     for number, (first, seeds, mean) in enumerate(means):
         method, params, decoder = str(first["method"]), int(first["params"]), first.get("decoder")
-        predicted, source = _predict(study, method, budget, params)
         tried.append(
             Tried(
                 method,
                 str(decoder) if pd.notna(decoder) else "",
                 params,
-                {name: float(first[name]) for name in settings if pd.notna(first[name])},
+                {name: float(first[name]) for name in _SHORT if pd.notna(first.get(name))},
                 seeds,
-                predicted,
-                source,
+                _predicted(study, method, budget, params, seeds),
                 measured=mean,
                 regret=mean - means[0][2],
                 followed=number == place,
@@ -175,19 +170,17 @@ def _check_comparable(study: Study, test: Comparable) -> None:
 
 def _followed(recipe: Recipe, rows: list[pd.Series], excluded: tuple[Excluded, ...]) -> int:
     """Which configuration is the recipe's: its method and decoder, and the nearest settings."""
-    decoders = [d for d in (recipe.size.nearest, recipe.size.nearest_tried) if d is not None]
-    for decoder in decoders:
-        found = [
-            number
-            for number, row in enumerate(rows)
-            if row["method"] == recipe.method and int(row["params"]) == decoder.params
-        ]
-        if found:
-            return min(found, key=lambda number: _distance(recipe, rows[number]))
-    names = " or ".join(dict.fromkeys(decoder.name for decoder in decoders))
+    found = [
+        number
+        for number, row in enumerate(rows)
+        if row["method"] == recipe.method and int(row["params"]) == recipe.decoder.params
+    ]
+    if found:
+        return min(found, key=lambda number: _distance(recipe, rows[number]))
     left = "".join(f"; {e.count} left out: {e.reason}" for e in excluded)
     raise ToolkitError(
-        f"the recipe says {method_name(recipe.method)} of {names}, which the test does not have: "
+        f"the recipe says {method_name(recipe.method)} of {recipe.decoder.name}, which the "
+        "test does not have: "
         f"run that as well{left}"
     )
 
@@ -199,20 +192,20 @@ def _distance(recipe: Recipe, row: pd.Series) -> float:
     return sum(abs(math.log(a / b)) if b > 0 else 1e3 for a, b in values)
 
 
-def _predict(study: Study, method: str, budget_flop: float, params: int) -> tuple[Estimate, str]:
-    if method not in study.fits:
-        return Estimate(math.nan), "none"
-    ahead = forecast(method, study.fits[method], budget_flop)
-    if not ahead.comparable:
-        return Estimate(math.nan), ahead.source
-    more, there = ahead.excess(params), ahead.loss
-    moved = replace(there, value=there.value + more, low=there.low + more, high=there.high + more)
-    return moved, ahead.source
+def _predicted(study: Study, method: str, budget_flop: float, params: int, seeds: int) -> Estimate:
+    """The mean loss of so many runs."""
+    if method not in study.methods:
+        return Estimate(math.nan)
+    draws = study.losses(method, np.array([float(params)]), budget_flop)[:, 0]
+    noise = np.random.default_rng(7).standard_normal(len(draws)) * study.surface.cells.noise
+    return Question(study, budget_flop).estimate(
+        method, draws * np.exp(noise / math.sqrt(seeds)), True
+    )
 
 
 def as_text(trial: Trial) -> str:
     """The test for a terminal: a line a configuration, then what came of the recipe."""
-    head = ("", "decoder", "settings", "foretold", "interval", "measured", "runs", "regret")
+    head = ("", "decoder", "settings", "predicted", "interval", "measured", "runs", "regret")
     rows = [head, *(_row(one) for one in trial.tried)]
     width = [max(len(row[i]) for row in rows) for i in range(len(head))]
     lines = [
@@ -222,14 +215,8 @@ def as_text(trial: Trial) -> str:
         ).rstrip()
         for row in rows
     ]
-    if any(_stale(one) for one in trial.tried):
-        lines.append("* the method has no law of its size: its optimum at the nearest budget tried")
     title = f"The recipe put to the test at {scientific(trial.recipe.budget_flop, 3)} FLOP"
     return "\n".join([title, "═" * len(title), *lines, "", *map(bullet, sentences(trial))])
-
-
-def _stale(one: Tried) -> bool:
-    return math.isfinite(one.predicted.value) and one.source != "law"
 
 
 def _row(one: Tried) -> tuple[str, ...]:
@@ -238,7 +225,7 @@ def _row(one: Tried) -> tuple[str, ...]:
         ("→ " if one.followed else "  ") + method_name(one.method),
         one.decoder or count(one.params),
         one.settings_in_words,
-        loss(one.predicted.value) + ("*" if _stale(one) else "") if known else "–",
+        loss(one.predicted.value) if known else "–",
         spread(one.predicted, loss) if known else "",
         loss(one.measured),
         str(one.seeds),
@@ -261,13 +248,15 @@ def sentences(trial: Trial) -> list[str]:
             f"{loss(best.measured)}: following the recipe costs {signed(trial.regret)}"
         )
     places = {(one.method, one.params): one for one in reversed(trial.tried)}
-    seen = [one for one in places.values() if math.isfinite(one.predicted.value)]
-    if len(seen) > 1:
-        errors = [one.measured / one.predicted.value - 1 for one in seen]
+    known = [one for one in places.values() if math.isfinite(one.predicted.value)]
+    if len(known) > 1:
+        errors = [one.measured / one.predicted.value - 1 for one in known]
+        held = sum(one.predicted.low <= one.measured <= one.predicted.high for one in known)
         said.append(
-            f"over {len(seen)} methods and sizes, each with the best settings tried, predictions "
-            f"are off by {np.sqrt(np.mean(np.square(errors))):.1%} (root mean square), "
-            f"from {min(errors):+.1%} to {max(errors):+.1%}"
+            f"over {len(known)} methods and decoders, each with the best settings tried, "
+            f"predictions are off by {np.sqrt(np.mean(np.square(errors))):.1%} (root mean square), "
+            f"from {min(errors):+.1%} to {max(errors):+.1%}, and {held} of {len(known)} intervals "
+            "hold what was measured"
         )
     once = sum(one.seeds == 1 for one in trial.tried)
     if once:
@@ -277,24 +266,19 @@ def sentences(trial: Trial) -> list[str]:
 
 
 def _came(mine: Tried) -> str:
-    there = mine.predicted
-    if not math.isfinite(there.value):
-        return f", measured {loss(mine.measured)}; no law foretells it"
-    said = f", foretold {loss(there.value)}, measured {loss(mine.measured)}"
-    off = f"{mine.measured / there.value - 1:+.1%}"
-    if not math.isfinite(there.low + there.high):
-        return f"{said} ({off})"
-    where = "inside" if there.low <= mine.measured <= there.high else "outside"
-    return f"{said} ({off}, {where} the law's interval)"
+    told = mine.predicted
+    off = f"{mine.measured / told.value - 1:+.1%}"
+    where = "inside" if told.low <= mine.measured <= told.high else "outside"
+    return (
+        f", predicted {loss(told.value)}, measured {loss(mine.measured)} ({off}, {where} the "
+        "interval)"
+    )
 
 
 def _departures(trial: Trial) -> list[str]:
     """Where the run that stands for the recipe is not exactly it."""
     mine, recipe = trial.followed, trial.recipe
-    wanted = recipe.size.nearest or recipe.size.nearest_tried
     off = []
-    if mine.params != wanted.params:
-        off.append(f"{mine.decoder or count(mine.params)} where it says {wanted.name}")
     for setting in recipe.settings:
         value = mine.settings.get(setting.name, math.nan)
         if setting.value > 0 and not abs(value / setting.value - 1) <= SAME_SETTING:

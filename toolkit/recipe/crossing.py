@@ -1,0 +1,133 @@
+"""Where one method overtakes another, and the cheapest budget that reaches a loss."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from functools import lru_cache
+from itertools import combinations
+
+import numpy as np
+
+from toolkit.errors import ToolkitError
+from toolkit.laws import Estimate
+from toolkit.laws.optimiser import Array
+from toolkit.recipe.study import Study
+
+POINTS = 49
+BELOW, ABOVE = 0.1, 100.0  # Budgets beside those tried that are searched, as ratios.
+SURE = 0.95
+
+
+@dataclass(frozen=True)
+class Crossing:
+    """Two methods' best losses, compared over budgets.
+
+    Attributes:
+        lower, upper: The method that is better below the crossing, and the one above it.
+        budget_flop: Where; its interval is of the draws that cross so, 0 or infinite where some
+            lie outside what was searched.
+        share: Of the draws, how many cross so within the budgets searched.
+        status: "crosses" (at least 95 % do), "undecided", or "never": one is better throughout.
+    """
+
+    lower: str
+    upper: str
+    budget_flop: Estimate
+    share: float
+    status: str
+
+
+@lru_cache(maxsize=64)
+def _best_losses(study: Study) -> tuple[Array, dict[str, Array]]:
+    """Budgets (b,) and, by method, draws (R, b) of the loss with its best decoder at hand."""
+    budgets = np.geomspace(study.budgets[0] * BELOW, study.budgets[-1] * ABOVE, POINTS)
+    sizes = np.array([float(d.params) for d in study.hand])
+    return budgets, {
+        m: np.stack([_best(study.losses(m, sizes, float(c))) for c in budgets], axis=1)
+        for m in study.methods
+    }
+
+
+def _best(draws: Array) -> Array:
+    """(R,) the column of the decoder that is expected to be best."""
+    column: Array = draws[:, np.log(draws).mean(axis=0).argmin()]
+    return column
+
+
+@lru_cache(maxsize=64)
+def crossings(study: Study) -> tuple[Crossing, ...]:
+    """Of every two methods; kept, since they are the same for every budget asked."""
+    budgets, losses = _best_losses(study)
+    found = [_crossing(a, b, budgets, losses[a], losses[b]) for a, b in combinations(losses, 2)]
+    return tuple(each for each in found if each is not None)
+
+
+def _crossing(a: str, b: str, budgets: Array, la: Array, lb: Array) -> Crossing | None:
+    """The last change of sign of the expected difference, and the same of every draw."""
+    gap = np.log(la) - np.log(lb)
+    middle = gap.mean(axis=0)
+    lower, upper = (a, b) if middle[-1] > 0 else (b, a)
+    sign = 1.0 if upper == b else -1.0
+    # Seen so, the gap is negative where `lower` is better and positive where `upper` is.
+    at = np.array([_last_rise(sign * row, budgets) for row in np.vstack((middle[None], gap))])
+    draws = at[1:]
+    inside = np.isfinite(draws) & (draws > 0)
+    share = float(inside.mean())
+    if not (math.isfinite(at[0]) and at[0] > 0):
+        status = "never" if share < 1 - SURE else "undecided"
+        return Crossing(lower, upper, Estimate(math.nan), share, status)
+    low, high = np.quantile(draws, (0.025, 0.975), method="inverted_cdf")
+    beyond = not budgets[0] / BELOW <= at[0] <= budgets[-1] / ABOVE
+    status = "crosses" if share >= SURE else "undecided"
+    return Crossing(
+        lower, upper, Estimate(float(at[0]), float(low), float(high), beyond), share, status
+    )
+
+
+def _last_rise(gap: Array, budgets: Array) -> float:
+    """Where a gap goes from below zero to above for good; 0 or infinite beyond the ends."""
+    below = np.flatnonzero(gap <= 0)
+    if below.size == 0:
+        return 0.0
+    k = int(below[-1])
+    if k == len(gap) - 1:
+        return math.inf
+    part = -gap[k] / (gap[k + 1] - gap[k])
+    return float(np.exp(np.log(budgets[k]) + part * np.log(budgets[k + 1] / budgets[k])))
+
+
+def cheapest(study: Study, loss: float) -> Estimate:
+    """The least budget whose best choice reaches a loss; its interval over the draws.
+
+    Raises:
+        ToolkitError: The loss is no positive number, or no budget searched reaches it.
+    """
+    if not (loss > 0 and math.isfinite(loss)):
+        raise ToolkitError(f"a loss to reach must be a positive number, not {loss}")
+    budgets, losses = _best_losses(study)
+    each = np.stack(list(losses.values()))
+    place = np.log(each).mean(axis=1).argmin(axis=0)
+    best = each[place, :, np.arange(len(budgets))].T
+    middle = np.exp(np.log(best).mean(axis=0))
+    value = _first_fall(middle, loss, budgets)
+    if not math.isfinite(value):
+        raise ToolkitError(
+            f"no budget up to {budgets[-1]:.3g} FLOP is expected to reach a loss of {loss:g}; "
+            f"the lowest that the law predicts there is {middle.min():.3g}"
+        )
+    draws = np.array([_first_fall(row, loss, budgets) for row in best])
+    low, high = np.quantile(draws, (0.025, 0.975), method="inverted_cdf")
+    return Estimate(value, float(low), float(high), value > budgets[-1] / ABOVE)
+
+
+def _first_fall(losses: Array, wanted: float, budgets: Array) -> float:
+    """The budget at which a curve first goes below a loss; infinite if it never does."""
+    under = np.flatnonzero(losses <= wanted)
+    if under.size == 0:
+        return math.inf
+    k = int(under[0])
+    if k == 0:
+        return float(budgets[0])
+    part = math.log(losses[k - 1] / wanted) / math.log(losses[k - 1] / losses[k])
+    return float(np.exp(np.log(budgets[k - 1]) + part * np.log(budgets[k] / budgets[k - 1])))

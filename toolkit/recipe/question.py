@@ -1,0 +1,368 @@
+"""A budget and its limits, put to a study: every decoder and method, priced and predicted."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from toolkit.decoders import find
+from toolkit.errors import ToolkitError
+from toolkit.laws import Estimate
+from toolkit.laws.optimiser import Array
+from toolkit.recipe.comparable import same_budget
+from toolkit.recipe.costs import encoding_flop
+from toolkit.recipe.findings import Finding
+from toolkit.recipe.settings import Setting
+from toolkit.recipe.study import Decoder, Study
+
+NEAR_OPTIMAL = 0.01
+SUPPLIES = (1, 2, 4)  # Times the pairs at hand: would it pay to have more?
+SPAN = 12.0  # The ideal size is sought so many times beyond the decoders at hand.
+GRID = 73
+FAR = 4.0  # Standard deviations off the law from which a cell is named.
+
+
+@dataclass(frozen=True)
+class Choice:
+    """A decoder with a method, at the budget.
+
+    Attributes:
+        decoder, params, method: What.
+        pairs, tokens: That the budget buys, repeats counted; NaN where the table does not tell.
+        loss: Expected held-out loss, the mean of runs.
+        regret: Expected loss above the recommended choice's, in nats; the draws are paired.
+        tried: Whether a run of the study has this decoder.
+    """
+
+    decoder: str
+    params: int
+    method: str
+    pairs: float
+    tokens: float
+    loss: Estimate
+    regret: Estimate
+    tried: bool
+
+
+@dataclass(frozen=True)
+class Ideal:
+    """The size that would be best if there were a decoder of every size, for the chosen method.
+
+    An interval end is 0 or infinite where even the ends of what was searched may be best.
+    """
+
+    params: Estimate
+    pairs: Estimate
+    tokens: Estimate
+    loss: Estimate
+
+
+@dataclass(frozen=True)
+class FormChoice:
+    """Which link the surface has, and what the other would have said.
+
+    Attributes:
+        name: bounded or chinchilla. weight: Its share of the draws.
+        margin: By how much (ln density) it predicted the largest budget better; NaN where there
+            were too few budgets to tell.
+        runner_up: The other's name, and its choice for this budget; empty where there is none.
+    """
+
+    name: str
+    weight: float
+    margin: float
+    runner_up: str
+    runner_up_choice: str
+
+
+@dataclass(frozen=True)
+class Data:
+    """How much data: pairs, tokens and steps of the chosen decoder, repeats counted.
+
+    Attributes:
+        distinct: Those that there are: `max_pairs`, or the most that the runs had.
+        epochs: Pairs over distinct pairs.
+        supply: Where `max_pairs` was said: the expected loss with so many distinct pairs.
+    """
+
+    pairs: float
+    tokens: float
+    steps: float
+    tokens_per_pair: float
+    distinct: float
+    epochs: float
+    supply: tuple[tuple[float, Estimate], ...]
+
+
+class Question:
+    """One question to a study: a budget and its limits, and the decoders that they allow."""
+
+    def __init__(
+        self,
+        study: Study,
+        budget_flop: float,
+        max_pairs: int | None = None,
+        max_params: float | None = None,
+        queries: float | None = None,
+        named: Sequence[str] = (),
+    ) -> None:
+        self.study, self.budget_flop = study, budget_flop
+        self.max_pairs, self.max_params, self.queries = max_pairs, max_params, queries
+        every = {d.params: d for d in self.study.hand}
+        for name in named:
+            params = find(name).params
+            every[params] = Decoder(name, params)
+        cap = max_params or math.inf
+        allowed = [every[p] for p in sorted(every) if p <= cap]
+        if not allowed:
+            raise ToolkitError(
+                f"no decoder at hand has at most {cap:,.0f} parameters; the smallest has "
+                f"{min(every):,}"
+            )
+        hand = [d for d in allowed if self._training(np.array([float(d.params)]))[0] > 0]
+        if not hand:
+            raise ToolkitError(
+                f"embedding {self.queries:,.0f} texts takes more than the whole budget with every "
+                "decoder at hand: raise the budget, or count on fewer texts"
+            )
+        self.hand = tuple(hand)
+        self.params = np.array([float(d.params) for d in hand])
+
+    def _training(self, params: Array) -> Array:
+        """(q,) what the encoder's life leaves of the budget for its training."""
+        if self.queries is None:
+            return np.full(len(params), self.budget_flop)
+        tokens = next(iter(self.study.tokens_per_pair.values()))
+        each = encoding_flop(params, tokens if math.isfinite(tokens) else 2.0)
+        return self.budget_flop - self.queries * each
+
+    @property
+    def unique(self) -> float:
+        return float(self.max_pairs) if self.max_pairs else self.study.distinct
+
+    def bought(self, method: str, params: Array) -> Array:
+        """(q,) pairs (or tokens) that are left to buy for each size."""
+        left = np.maximum(self._training(params), 1e-12 * self.budget_flop)
+        return left / self.study.costs.flop(method, params)
+
+    def losses(self, method: str, unique: float | None = None) -> Array:
+        """(R, decoders) draws."""
+        return self.study.surface.draws(
+            method, self.params, self.bought(method, self.params), math.log(self.budget_flop),
+            unique=self.unique if unique is None else unique,
+        )  # fmt: skip
+
+    def curve(self, method: str, params: Array) -> Array:
+        """(R, q) draws of the smooth law, which knows no single decoder, at sizes (q,)."""
+        return self.study.surface.draws(
+            method, params, self.bought(method, params), math.log(self.budget_flop),
+            unique=self.unique, common=True,
+        )  # fmt: skip
+
+    def estimate(self, method: str, draws: Array, extrapolated: bool) -> Estimate:
+        """Expected loss and its interval, whose low end reaches to a frontier below the runs."""
+        return self._estimates(method, draws[:, None], [extrapolated])[0]
+
+    def _estimates(self, method: str, draws: Array, extrapolated: Sequence[bool]) -> list[Estimate]:
+        """`estimate` of each column of draws (R, q)."""
+        low = np.quantile(draws * self.study.surface.excess(method)[:, None], 0.025, axis=0)
+        high = np.quantile(draws, 0.975, axis=0)
+        ends = zip(_expected(draws), low, high, extrapolated, strict=True)
+        return [Estimate(float(v), float(a), float(b), beyond) for v, a, b, beyond in ends]
+
+    def choices(self, method: str, draws: Array, best: Array) -> list[Choice]:
+        """A method with every decoder at hand: draws (R, decoders), and those (R,) of the best."""
+        tried = set(self.study.decoders[method].values())
+        new = [decoder.params not in tried for decoder in self.hand]
+        pairs, tokens = self._amounts(method, self.bought(method, self.params))
+        losses = self._estimates(method, draws, new)
+        low, high = np.quantile(draws - best[:, None], (0.025, 0.975), axis=0)
+        regret = _expected(draws) - _expected(best[:, None])
+        return [
+            Choice(
+                decoder.name, decoder.params, method, float(pairs[i]), float(tokens[i]), losses[i],
+                Estimate(float(regret[i]), float(low[i]), float(high[i]), new[i]), not new[i],
+            )
+            for i, decoder in enumerate(self.hand)
+        ]  # fmt: skip
+
+    def _amounts(self, method: str, amount: Any) -> tuple[Any, Any]:
+        """Pairs and tokens of an amount of data, or of several."""
+        per_pair = self.study.tokens_per_pair[method]
+        if self.study.data == "pairs":
+            return amount, amount * per_pair
+        return amount / per_pair, amount
+
+    def data(self, method: str, place: int, settings: tuple[Setting, ...]) -> Data:
+        amount = float(self.bought(method, self.params[place : place + 1])[0])
+        pairs, tokens = self._amounts(method, amount)
+        batch = next((s.value for s in settings if s.name == "batch_pairs"), math.nan)
+        supply: list[tuple[float, Estimate]] = []
+        for times in SUPPLIES if self.max_pairs else ():
+            unique = float(times * self.unique)
+            draws = self.losses(method, unique)[:, place]
+            supply.append((unique, self.estimate(method, draws, False)))
+        return Data(
+            pairs, tokens, pairs / batch, self.study.tokens_per_pair[method], self.unique,
+            amount / self.unique, tuple(supply),
+        )  # fmt: skip
+
+    def ideal(self, method: str) -> Ideal:
+        """The best size on the smooth law, its interval from the best size of every draw."""
+        cap = self.max_params or math.inf
+        high = min(self.params[-1] * SPAN, cap)
+        sizes = np.geomspace(min(self.params[0] / SPAN, high / 2), high, GRID)
+        sizes = sizes[self._training(sizes) > 0]
+        bought = self.bought(method, sizes)
+        grid, logs = np.log(sizes), np.log(self.curve(method, sizes))
+        at, least = _bottom(grid, np.vstack((logs.mean(axis=0)[None], logs)))
+        params = np.exp(at)
+        pairs, tokens = self._amounts(method, np.exp(np.interp(at, grid, np.log(bought))))
+        # A best size at the end of what was searched says that it is not known on that side.
+        small = at <= grid[0] + 1e-9
+        large = (at >= grid[-1] - 1e-9) & (high < cap)
+        ends = [np.where(small, 0.0, np.where(large, np.inf, params))]
+        ends += [np.where(small, np.inf, np.where(large, 0.0, v)) for v in (pairs, tokens)]
+        size, of_pairs, of_tokens = (
+            _spread(float(value[0]), end[1:])
+            for value, end in zip((params, pairs, tokens), ends, strict=True)
+        )
+        loss = self.estimate(method, np.exp(least[1:]), False)
+        return Ideal(size, of_pairs, of_tokens, loss)
+
+    def beyond(self, decoder: Decoder, data: Data) -> bool:
+        """Whether budget, size or data lie outside those of the runs."""
+        cells = self.study.surface.cells
+        amount = math.log(data.pairs if self.study.data == "pairs" else data.tokens)
+        inside = [
+            (math.log(self.budget_flop), cells.log_flop),
+            (math.log(decoder.params), cells.log_params),
+            (amount, cells.log_pairs),
+        ]
+        return not all(v.min() - 1e-3 <= at <= v.max() + 1e-3 for at, v in inside)
+
+    def form(self, best: Choice) -> FormChoice:
+        """The link, its margin, and what the other link says."""
+        surface = self.study.surface
+        name, scores = surface.form, surface.scores
+        others = [link for link in surface.weights if link != name]
+        if not others:
+            return FormChoice(name, 1.0, math.nan, "", "")
+        other = others[0]
+        margin = scores[name] - scores[other]
+        return FormChoice(name, surface.weights[name], margin, other, self._other_choice(other))
+
+    def _other_choice(self, link: str) -> str:
+        """Decoder and method that the other link alone would name; empty if it has no draws."""
+        found: list[tuple[float, str]] = []
+        for method in self.study.methods:
+            modes = self.study.surface.alone(
+                method, link, self.params, self.bought(method, self.params), self.unique
+            )
+            place = int(modes.argmin())
+            found.append((float(modes[place]), f"{method} {self.hand[place].name}"))
+        return min(found)[1]
+
+    def warnings(self, method: str, decoder: Decoder, data: Data, ideal: Ideal) -> list[Finding]:
+        """What must be known about this very recommendation."""
+        study, found = self.study, []
+        low, high = study.budgets[0], study.budgets[-1]
+        if self.budget_flop > 1.001 * high:
+            factor = self.budget_flop / high
+            found.append(Finding("budget-above", {"factor": factor, "budget_flop": high}))
+        if self.budget_flop < 0.999 * low:
+            factor = low / self.budget_flop
+            found.append(Finding("budget-below", {"factor": factor, "budget_flop": low}))
+        sizes = [float(p) for p in study.decoders[method].values()]
+        if not min(sizes) <= decoder.params <= max(sizes):
+            found.append(
+                Finding("size-beyond", {"method": method, "low": min(sizes), "high": max(sizes)})
+            )
+        if decoder.params in (min(sizes), max(sizes)) and len(sizes) > 1:
+            side = "smallest" if decoder.params == min(sizes) else "largest"
+            found.append(Finding("size-at-edge", {"side": side, "decoder": decoder.name}))
+        if not math.isfinite(ideal.params.low + ideal.params.high) or ideal.params.low == 0:
+            found.append(Finding("ideal-open"))
+        if data.epochs > 1.001:
+            found.append(
+                Finding(
+                    "repeats",
+                    {
+                        "epochs": data.epochs,
+                        "distinct": data.distinct,
+                        "learnt": study.surface.cells.repeats,
+                    },
+                )
+            )
+        if len(study.budgets) < 3:
+            found.append(Finding("few-budgets", {"count": len(study.budgets)}))
+        if len(study.surface.cells.decoders) < 3:
+            found.append(Finding("few-sizes", {"count": len(study.surface.cells.decoders)}))
+        found += self._spoken_against(method, decoder)
+        return found
+
+    def outlying(self) -> list[Finding]:
+        """Cells that lie so far off the law that they were weighed down."""
+        cells, off = self.study.surface.cells, self.study.surface.outlying
+        far = np.flatnonzero(np.abs(off) > FAR)
+        names = tuple(
+            f"{cells.methods[cells.method[i]]} {cells.decoders[cells.decoder[i]]:,.0f} at "
+            f"{np.exp(cells.log_flop[i]):.3g} FLOP ({np.exp(cells.log_loss[i]):.2f})"
+            for i in far[:3]
+        )
+        return [Finding("outlying", {"count": len(far), "cells": names})] if len(far) else []
+
+    def _spoken_against(self, method: str, decoder: Decoder) -> list[Finding]:
+        """What runs at this very budget say against the choice."""
+        best = self.study.best
+        tried = same_budget(pd.Series(self.study.budgets), self.budget_flop).any()
+        if not tried or self.max_pairs or self.queries:
+            return []
+        there = best[same_budget(best["budget_flop"], self.budget_flop)]
+        there = there[there["params"] <= (self.max_params or math.inf)]
+        runs = there.groupby(["method", "params"])["loss"].mean().sort_values()
+        mine = runs.get((method, decoder.params))
+        if mine is None or runs.iloc[0] >= (1 - NEAR_OPTIMAL) * mine:
+            return []
+        first, params = runs.index[0]
+        return [
+            Finding(
+                "spoken-against",
+                {
+                    "method": first,
+                    "params": float(params),
+                    "loss": float(runs.iloc[0]),
+                    "chosen_loss": float(mine),
+                },
+            )
+        ]
+
+
+def _expected(draws: Array) -> Array:
+    """(q,) of draws (R, q); a column's value does not depend on the columns beside it."""
+    return np.asarray(np.exp(np.log(np.ascontiguousarray(draws.T)).mean(axis=1)))
+
+
+def _bottom(grid: Array, curves: Array) -> tuple[Array, Array]:
+    """Where each curve (R, q) on a grid is lowest, between grid points, and how low."""
+    rows = np.arange(len(curves))
+    place = curves.argmin(axis=1)
+    inner = np.clip(place, 1, len(grid) - 2)
+    left, middle, right = (curves[rows, inner + k] for k in (-1, 0, 1))
+    bend = left - 2 * middle + right
+    with np.errstate(divide="ignore", invalid="ignore"):
+        shift = np.clip(np.where(bend > 0, (left - right) / (2 * bend), 0.0), -0.5, 0.5)
+    at = grid[inner] + shift * (grid[1] - grid[0])
+    least = middle - 0.25 * (left - right) * shift
+    edge = place != inner
+    return np.where(edge, grid[place], at), np.where(edge, curves[rows, place], least)
+
+
+def _spread(value: float, draws: Array) -> Estimate:
+    low, high = np.quantile(draws, (0.025, 0.975), method="inverted_cdf")
+    return Estimate(value, float(low), float(high))
