@@ -163,8 +163,8 @@ def test_the_command_prints_all_three_for_a_pythia_without_any_download(
         ["pythia-14m", "--method", "prefix"],
         ["pythia-14m", "--method", "lora", "--rank", "4096"],
         ["pythia-14m", "--method", "freeze", "--trained-blocks", "7"],
-        ["pythia-14m", "--query-tokens", "0"],
-        ["pythia-14m", "--pairs", "-3"],
+        ["pythia-14m", "--query-tokens", "0.5"],
+        ["pythia-14m", "--pairs", "1"],
         ["pythia-14m", "--rank", "8"],
     ],
     ids=" ".join,
@@ -174,3 +174,12 @@ def test_a_mistake_on_the_command_line_is_one_sentence(
 ) -> None:
     assert main(["flops", *arguments]) == 2
     assert capsys.readouterr().err.startswith("error: ")
+
+
+@pytest.mark.parametrize("option", [("--query-tokens", "0"), ("--pairs", "-3"), ("--rank", "x")])
+def test_a_number_that_is_none_is_refused_in_words(
+    option: tuple[str, str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        main(["flops", "pythia-14m", *option])
+    assert f"{option[0]}: must be a " in capsys.readouterr().err

@@ -492,3 +492,12 @@ def test_the_truth_of_a_synthetic_table_is_where_its_formula_says():
         losses = [truth.loss(size, 1e12) for size in sizes]
         assert sizes[int(np.argmin(losses))] == pytest.approx(params, rel=0.005)
         assert min(losses) == pytest.approx(loss, rel=1e-6)
+
+
+def test_what_to_know_about_a_decoders_weights_is_said_once():
+    cuts = [f"smollm2-135m@{blocks}" for blocks in (2, 4, 8, 15, 30)]
+    table = run_table(truth={"full": TRUTH["full"]}, decoders=WIDE, noise=0)
+    for old, new in zip(WIDE, cuts, strict=False):
+        table.loc[table["decoder"] == old, "decoder"] = new
+    notes = [say(note) for note in recommend(table, budget_flop=1e12).notes]
+    assert sum("de-quantised" in note and "instruct-tuned" in note for note in notes) == 1

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from toolkit.decoders import catalogued
 from toolkit.errors import ToolkitError
 from toolkit.laws import Estimate, as_json
 from toolkit.recipe.comparable import Excluded
@@ -197,4 +198,8 @@ def _notes(study: Study) -> tuple[Finding, ...]:
     apart = [m for m in study.methods if m not in study.surface.contenders]
     if apart:
         notes.append(Finding("apart", {"methods": tuple(apart)}))
+    tried = {name for names in study.decoders.values() for name in names}
+    known = [decoder for decoder in map(catalogued, sorted(tried)) if decoder is not None]
+    about = dict.fromkeys(decoder.note for decoder in known if decoder.note)
+    notes += [Finding("said", {"sentence": note}) for note in about]
     return tuple(notes)
