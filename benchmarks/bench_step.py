@@ -1,11 +1,13 @@
 """The contrastive step against sentence-transformers' cached loss, and against the hardware.
 
 Both sides run the same decoder (random weights, Pythia's shapes, its vocabulary), the same texts
-(queries of 14 and positives of 64 tokens on average, cut at 75), the same batch and float32 on the
-CPU, each in a process of its own, in turns. First their gradients are compared. The peer is
+(queries of 14 and positives of 64 tokens on average, cut at 75) and the same batch on the CPU, each
+in a process of its own, in turns. First their gradients are compared, both in float32. The peer is
 `CachedMultipleNegativesRankingLoss` in its symmetric form, with the fastest of its mini-batch sizes
-and token budgets on this machine. Our chunk has as many tokens as the peer's mini-batch has slots
-at most, and one chunk's graph is kept, so that memory is alike.
+and token budgets on this machine, and then the fastest of float32, the trainer's bf16 flag
+(autocast around the loss, not around its backward pass) and weights in bfloat16. Ours is in what
+`precision: auto` takes here. Our chunk has as many tokens as the peer's mini-batch has slots at
+most, and one chunk's graph is kept, so that memory is alike.
 
     python benchmarks/bench_step.py [--quick] [--repeats 3] [--full]
 """
@@ -18,7 +20,8 @@ import multiprocessing as mp
 import resource
 import tempfile
 import time
-from dataclasses import dataclass
+from contextlib import nullcontext
+from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
@@ -39,6 +42,7 @@ LONGEST = 75
 PEER_TEXTS = (8, 16, 32, 64, 128)
 PEER_TOKENS = (512, 1024, 2048, 4096)
 CHUNK_TOKENS = 2048
+FLOAT32, AUTOCAST, BFLOAT16 = "float32", "its trainer's bf16 flag", "weights in bfloat16"
 
 
 @dataclass(frozen=True)
@@ -48,6 +52,22 @@ class Case:
     decoder: str
     pairs: int
 
+
+@dataclass(frozen=True)
+class Setting:
+    """How the peer runs: mini-batches of so many texts, or tokens, and its arithmetic."""
+
+    texts: int | None = None
+    tokens: int | None = None
+    arithmetic: str = FLOAT32
+
+    def __str__(self) -> str:
+        size = f"{self.texts} texts" if self.texts else f"{self.tokens} tokens"
+        return f"mini-batches of {size}, {self.arithmetic}"
+
+
+# What the peer does where nothing is asked of it.
+DEFAULTS = Setting(texts=32)
 
 QUICK = (Case("pythia-14m", 128),)
 USUAL = (Case("pythia-14m", 1024), Case("pythia-160m", 64))
@@ -70,32 +90,49 @@ def measure(
 
 def against_peer(case: Case, repeats: int) -> list[dict[str, object]]:
     """Time and peak memory of a step of both sides, after their gradients were compared."""
+    what = f"{case.decoder}, {case.pairs} pairs"
+    ours = our_precision(case.decoder)
     setting = best_peer_setting(case)
-    with Side(our_worker, case, CHUNK_TOKENS) as ours, Side(peer_worker, case, setting) as peer:
-        differences = compare_gradients(ours, peer)
-        seconds = [(ours.ask("step"), peer.ask("step")) for _ in range(repeats)]
-        peaks = ours.ask("peak"), peer.ask("peak")
-    with Side(our_worker, case, None) as free:
-        free.ask("step")
-        kept = [free.ask("step") for _ in range(repeats)]
-        kept_peak = free.ask("peak")
+    exact = replace(setting, arithmetic=FLOAT32)
+    with Side(our_worker, case, CHUNK_TOKENS, FLOAT32) as a, Side(peer_worker, case, exact) as b:
+        print(f"{what}: gradients agree within {compare_gradients(a, b):.1e} of the largest")
+    with (
+        Side(our_worker, case, CHUNK_TOKENS) as chunked,
+        Side(our_worker, case, None) as free,
+        Side(peer_worker, case, setting) as peer,
+    ):
+        sides = (chunked, free, peer)
+        for side in sides:
+            side.ask("step")
+        seconds = [[side.ask("step") for side in sides] for _ in range(repeats)]
+        peaks = [side.ask("peak") for side in sides]
+    with Side(peer_worker, case, DEFAULTS) as usual:
+        usual.ask("step")
+        slow = [usual.ask("step") for _ in range(repeats)]
     queries, positives = batch(case)
     tokens = len(queries.ids) + len(positives.ids)
-    what = f"{case.decoder}, {case.pairs} pairs"
-    against = f"against CachedMultipleNegativesRankingLoss ({label(setting)})"
-    print(f"{what}: gradients agree within {differences:.1e} of the largest")
+    against = f"in {ours}, against CachedMultipleNegativesRankingLoss ({setting})"
+    speeds = [[tokens / side for side in one] for one in seconds]
+    kept_peak = peaks.pop(1)
     return [
         entry(
             f"useful tokens/s, {what}, one chunk of {CHUNK_TOKENS} tokens kept, {against}",
-            [tokens / a for a, _ in seconds],
-            [tokens / b for _, b in seconds],
-            "at least 2.5",
+            [chunked for chunked, _, _ in speeds],
+            [peer for _, _, peer in speeds],
+            "for information: at equal memory",
         ),
         entry(
             f"useful tokens/s, {what}, graphs kept by free memory, {against}",
-            [tokens / a for a in kept],
-            [tokens / b for _, b in seconds],
-            "at least 2.5",
+            [free for _, free, _ in speeds],
+            [peer for _, _, peer in speeds],
+            "at least 1.7",
+        ),
+        entry(
+            f"useful tokens/s, {what}, graphs kept by free memory, in {ours}, "
+            f"against its defaults ({DEFAULTS})",
+            [free for _, free, _ in speeds],
+            [tokens / one for one in slow],
+            "at least 3",
         ),
         entry(
             f"peak memory, GB, {what}, one chunk of {CHUNK_TOKENS} tokens kept, {against}",
@@ -112,41 +149,53 @@ def against_peer(case: Case, repeats: int) -> list[dict[str, object]]:
     ]
 
 
-def best_peer_setting(case: Case) -> tuple[str, int]:
-    """The peer's fastest mini-batch on this machine, tried on up to 256 pairs of the same texts."""
+def best_peer_setting(case: Case) -> Setting:
+    """The peer's fastest mini-batch and arithmetic here, on up to 256 pairs of the same texts."""
     tried = Case(case.decoder, min(case.pairs, 256 if case.decoder == "pythia-14m" else 32))
+    sizes = [Setting(texts=size) for size in PEER_TEXTS if size <= tried.pairs]
+    best = fastest(tried, [*sizes, *(Setting(tokens=size) for size in PEER_TOKENS)])
+    return fastest(tried, [replace(best, arithmetic=x) for x in (FLOAT32, AUTOCAST, BFLOAT16)])
+
+
+def fastest(case: Case, settings: list[Setting]) -> Setting:
     seconds = {}
-    for kind, sizes in (("texts", PEER_TEXTS), ("tokens", PEER_TOKENS)):
-        for size in sizes:
-            if kind == "texts" and size > tried.pairs:
-                continue
-            with Side(peer_worker, tried, (kind, size)) as side:
-                side.ask("step")
-                seconds[kind, size] = side.ask("step")
-    for setting, best in seconds.items():
-        print(f"  peer, {tried.decoder}, {tried.pairs} pairs, {label(setting)}: {best:.2f} s")
+    for setting in settings:
+        with Side(peer_worker, case, setting) as side:
+            side.ask("step")
+            seconds[setting] = min(side.ask("step") for _ in range(2))
+        print(f"  peer, {case.decoder}, {case.pairs} pairs, {setting}: {seconds[setting]:.2f} s")
     return min(seconds, key=seconds.__getitem__)
 
 
-def label(setting: tuple[str, int]) -> str:
-    return f"mini-batches of {setting[1]} {setting[0]}"
+def our_precision(decoder: str) -> str:
+    """What `precision: auto` takes for this decoder on this machine."""
+    import torch
+
+    from toolkit.contrast.precision import resolve
+
+    return resolve("auto", KNOWN[decoder].shape.hidden, torch.device("cpu"))
 
 
 def utilisation(decoder: str, pairs: int, repeats: int) -> list[dict[str, object]]:
-    """Model FLOPs a second over those of a plain float32 matrix product, in turns."""
+    """Model FLOPs a second over those of a plain matrix product of the same kind, in turns."""
     case = Case(decoder, pairs)
     flops = model_flops(case, Method("full"))
-    with Side(our_worker, case, None) as side:
-        side.ask("step")
-        pairs_of = [(flops / side.ask("step"), side.ask("matmul")) for _ in range(repeats)]
-    return [
-        entry(
-            f"model FLOP/s, {decoder}, full, {pairs} pairs, against a 2048² float32 matmul",
-            [a for a, _ in pairs_of],
-            [b for _, b in pairs_of],
-            "at least 0.6",
+    entries = []
+    for precision in dict.fromkeys((FLOAT32, our_precision(decoder))):
+        with Side(our_worker, case, None, precision) as side:
+            side.ask("step")
+            pairs_of = [
+                (flops / side.ask("step"), side.ask("matmul", precision)) for _ in range(repeats)
+            ]
+        entries.append(
+            entry(
+                f"model FLOP/s, {decoder}, full, {pairs} pairs, against a 2048² {precision} matmul",
+                [a for a, _ in pairs_of],
+                [b for _, b in pairs_of],
+                "at least 0.6",
+            )
         )
-    ]
+    return entries
 
 
 def method_ratios(decoder: str, pairs: int, repeats: int) -> list[dict[str, object]]:
@@ -159,7 +208,7 @@ def method_ratios(decoder: str, pairs: int, repeats: int) -> list[dict[str, obje
     methods = {name: resolve(RunConfig(decoder, 1, method=name), shape) for name in METHODS}
     seconds: dict[str, list[float]] = {name: [] for name in methods}
     for name, method in methods.items():
-        with Side(our_worker, case, None, method) as side:
+        with Side(our_worker, case, None, "auto", method) as side:
             side.ask("train")
             seconds[name] = [side.ask("train") for _ in range(repeats)]
     full = model_flops(case, methods["full"])
@@ -251,21 +300,30 @@ def build(shape: Shape) -> Any:
 
 
 def our_worker(
-    pipe: Connection, case: Case, chunk_tokens: int | None, method: Method | None = None
+    pipe: Connection,
+    case: Case,
+    chunk_tokens: int | None,
+    precision: str = "auto",
+    method: Method | None = None,
 ) -> None:
     from toolkit.contrast.step import ContrastiveStep
     from toolkit.methods import apply
 
     model = apply(build(KNOWN[case.decoder].shape), method or Method("full"), seed=0)
     queries, positives = batch(case)
-    step = ContrastiveStep(model, temperature=TEMPERATURE, chunk_tokens=chunk_tokens)
+    step = ContrastiveStep(
+        model, temperature=TEMPERATURE, chunk_tokens=chunk_tokens, precision=precision
+    )
     serve(pipe, model, lambda: step(queries, positives))
 
 
-def peer_worker(pipe: Connection, case: Case, setting: tuple[str, int]) -> None:
+def peer_worker(pipe: Connection, case: Case, setting: Setting) -> None:
     import torch
-    from sentence_transformers import SentenceTransformer, models
-    from sentence_transformers.losses import CachedMultipleNegativesRankingLoss
+    from sentence_transformers import SentenceTransformer
+    from sentence_transformers.sentence_transformer import modules as models
+    from sentence_transformers.sentence_transformer.losses import (
+        CachedMultipleNegativesRankingLoss,
+    )
     from transformers import AutoTokenizer
 
     from toolkit.decoders import SUITE_FOLDER
@@ -278,12 +336,13 @@ def peer_worker(pipe: Connection, case: Case, setting: tuple[str, int]) -> None:
         modules=[transformer, models.Pooling(transformer.get_embedding_dimension())],
         device="cpu",
     )
-    kind, size = setting
+    if setting.arithmetic == BFLOAT16:
+        model.to(torch.bfloat16)
     loss = CachedMultipleNegativesRankingLoss(
         model,
         scale=1 / TEMPERATURE,
-        mini_batch_size=size if kind == "texts" else 128,
-        mini_batch_num_tokens=size if kind == "tokens" else None,
+        mini_batch_size=setting.texts or 128,
+        mini_batch_num_tokens=setting.tokens,
         directions=("query_to_doc", "doc_to_query"),
         partition_mode="per_direction",
     )
@@ -301,7 +360,10 @@ def peer_worker(pipe: Connection, case: Case, setting: tuple[str, int]) -> None:
 
     def step() -> None:
         model.zero_grad()
-        loss([dict(one) for one in features], None).backward()
+        autocast = torch.autocast("cpu", torch.bfloat16)
+        with autocast if setting.arithmetic == AUTOCAST else nullcontext():
+            value = loss([dict(one) for one in features], None)
+        value.backward()
 
     serve(pipe, transformer.auto_model, step)
 
@@ -330,14 +392,14 @@ def serve(pipe: Connection, model: Any, step: Any) -> None:
             save_file({name: p.grad for name, p in model.named_parameters()}, details[0])
             pipe.send(None)
         elif question == "matmul":
-            pipe.send(matmul_rate())
+            pipe.send(matmul_rate(details[0]))
 
 
-def matmul_rate(size: int = 2048) -> float:
-    """FLOP/s of a plain float32 matrix product, the best of five."""
+def matmul_rate(precision: str, size: int = 2048) -> float:
+    """FLOP/s of a plain matrix product, the best of five."""
     import torch
 
-    a, b = torch.randn(2, size, size)
+    a, b = torch.randn(2, size, size).to(getattr(torch, precision))
     seconds = []
     for _ in range(6):
         begin = time.perf_counter()

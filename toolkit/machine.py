@@ -13,7 +13,7 @@ from pathlib import Path
 from toolkit.cache import cache_folder
 
 # As /proc/cpuinfo spells them: on x86 (two kinds), and on ARM.
-_BFLOAT16_FLAGS = frozenset(("avx512_bf16", "amx_bf16", "bf16"))
+BFLOAT16_FLAGS = frozenset(("avx512_bf16", "amx_bf16", "bf16"))
 # A product must be so much faster than in float32 to make up for the conversions around it.
 _LEAST_SPEEDUP = 1.3
 # These hold oneDNN to older instructions than the processor has.
@@ -39,7 +39,7 @@ def multiplies_bfloat16() -> bool:
     It has the instructions, and they were timed once: a library may be slow in spite of them.
     """
     flags = processor_flags()
-    if flags is not None and not flags & _BFLOAT16_FLAGS:
+    if flags is not None and not flags & BFLOAT16_FLAGS:
         return False
     return bfloat16_speedup() >= _LEAST_SPEEDUP
 
