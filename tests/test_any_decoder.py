@@ -175,3 +175,13 @@ def test_the_guard_takes_less_than_a_step_of_a_run():
     started = time.perf_counter()
     guarded(shape)
     assert time.perf_counter() - started < 1.0
+
+
+def test_a_shape_is_seen_once_for_a_configuration(monkeypatch):
+    config = config_of("qwen2")
+    first = config_shape(config, "x")
+    monkeypatch.setattr("toolkit.decoders.tracing.trace", lambda *_: pytest.fail("seen again"))
+    assert config_shape(config_of("qwen2"), "y") is first
+    config.num_hidden_layers = 1
+    with pytest.raises(pytest.fail.Exception):
+        config_shape(config, "x")

@@ -47,6 +47,10 @@ def _adapted(folder: Path) -> str:
         return ""
 
 
+# Shapes seen by this process, by configuration: a plan asks for the same one for each of its runs.
+_SEEN: dict[tuple[type, str], Shape] = {}
+
+
 def config_shape(config: Any, name: str) -> Shape:
     """The shape of any causal decoder that transformers knows, from its configuration alone.
 
@@ -55,6 +59,13 @@ def config_shape(config: Any, name: str) -> Shape:
     Raises:
         ToolkitError: It is no causal decoder, or one that cannot be counted exactly; says why.
     """
+    key = type(config), config.to_json_string(use_diff=False)
+    if key not in _SEEN:
+        _SEEN[key] = _see(config, name)
+    return _SEEN[key]
+
+
+def _see(config: Any, name: str) -> Shape:
     model = _outline(config, name)
     blocks = find_blocks(model, name)
     linears, others = _split_parameters(blocks[0])
