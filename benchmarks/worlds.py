@@ -118,6 +118,24 @@ def worlds() -> list[World]:
     return made
 
 
+def drawn(seed: int) -> World:
+    """A world of constants that no study has, of either form, with repeats or without."""
+    rng = np.random.default_rng([7, seed])
+    a, b = rng.normal(-0.9, 0.5), rng.normal(0.3, 0.5)
+    constants = {
+        "form": str(rng.choice(["bounded", "chinchilla"])),
+        "E": rng.uniform(0.1, 1.4),
+        "alpha": rng.uniform(0.2, 0.6),
+        "beta": rng.uniform(0.25, 1.1),
+        "A": {"full": a, "lora": a + rng.normal(0, 0.2)},
+        "B": {"full": b, "lora": b + rng.normal(0.2, 0.3)},
+    }
+    if rng.random() < 0.5:
+        constants |= {"unique_pairs": int(10 ** rng.uniform(4.3, 6)), "R": rng.uniform(1, 12)}
+    designs = CONSTANTS["designs"]
+    return World("drawn constants", constants, designs[str(rng.choice(list(designs)))])
+
+
 def _crossing_at(budget: float, world: World) -> World:
     """The same world with a LoRA whose optimal loss meets that of full fine-tuning at a budget."""
     base = world.constants
