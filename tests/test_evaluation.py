@@ -49,7 +49,7 @@ def test_the_measure_does_not_depend_on_how_texts_are_batched():
 
 
 def test_too_few_held_out_pairs_are_refused_with_the_number_there_is():
-    column = TokenColumn(np.zeros(9, np.int32), np.arange(10))
+    column = TokenColumn(np.arange(9, dtype=np.int32), np.arange(10))
     pairs = TokenisedPairs(column, column, np.arange(9, dtype=np.uint64))
     with pytest.raises(ToolkitError, match="only 9 pairs"):
         held_out_set(pairs, 1024)

@@ -33,16 +33,17 @@ def test_files_of_every_kind_and_naming_give_the_same_pairs(tmp_path, kind, colu
     assert list(read_pairs(str(path))) == [Pair(*row) for row in ROWS]
 
 
-def test_the_first_of_several_positives_is_taken(tmp_path):
+def test_every_one_of_several_positives_is_a_pair(tmp_path):
     write_jsonl(tmp_path / "p.jsonl", ("query", "pos"), [("a question", ["first", "second"])])
-    assert list(read_pairs(str(tmp_path / "p.jsonl"))) == [Pair("a question", "first")]
+    expected = [Pair("a question", "first"), Pair("a question", "second")]
+    assert list(read_pairs(str(tmp_path / "p.jsonl"))) == expected
 
 
 @pytest.mark.parametrize(
     ("line", "complaint"),
     [
         (b"{not json}", "line 2, is not JSON"),
-        (b'"a string"', "line 2, has the columns"),
+        (b'"a string"', "line 2, is not an object"),
         (b'{"query": "q"}', "line 2, has the columns query"),
         (b'{"query": "q", "positive": "  "}', "line 2, has an empty positive"),
         (b'{"query": 3, "positive": "p"}', "line 2, has a query that is not text"),

@@ -68,7 +68,8 @@ def test_every_field_changes_the_run_id():
         **{"temperature": 0.1, "pooling": "last", "lora_rank": 2, "lora_alpha": 2.0, "seed": 1},
         **{"lora_targets": ("dense",), "weight_decay": 0.0, "warmup": 0.0, "candidates": 4},
         **{"checkpointing": True, "chunk_tokens": 64, "special_tokens": False},
-        **{"precision": "bfloat16"},
+        **{"precision": "bfloat16", "query_column": "q", "positive_column": "p"},
+        **{"negative_column": "n", "skip_bad": 0.1},
     }
     ids = {replace(config, **{name: value}).run_id for name, value in changed.items()}
     assert set(changed) == {f.name for f in fields(RunConfig)} - {"method", "trained_blocks"}

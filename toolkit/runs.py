@@ -26,6 +26,8 @@ from toolkit.values import convert, field_types, is_one, one_of
 if TYPE_CHECKING:
     import pandas as pd
 
+    from toolkit.pairs.sources import Source
+
 METHODS = ("full", "freeze", "lora", "bias")
 CONVENTIONS = ("paper", "model", "hardware")
 POOLINGS = ("mean", "last")
@@ -61,7 +63,11 @@ class RunConfig:
         decoder: Name for `toolkit.decoders.find`: small-38k, pythia-70m, a folder, a hub name.
         budget_flop: FLOP to spend, counted in `flop_convention`.
         method: full, freeze, lora or bias.
-        data: `docstrings`, a JSONL, CSV or Parquet file, or `hub:owner/name`.
+        data: `docstrings`, `manuals`, a JSONL, CSV, TSV or Parquet file, maybe gzipped, or
+            `hub:owner/name`.
+        query_column, positive_column, negative_column: Of the file or data set; None finds them
+            by the usual names (`toolkit.pairs.files`).
+        skip_bad: Share of the file's rows that may be bad and are then passed over.
         flop_convention: paper, model or hardware (see `toolkit.flops`).
         lr: Peak learning rate; None takes the default for method and decoder.
         batch_pairs: Pairs a step; None takes the default for decoder and budget.
@@ -91,6 +97,10 @@ class RunConfig:
     budget_flop: float = part("question")
     method: str = part("question", "full")
     data: str = part("must agree", "docstrings")
+    query_column: str | None = part("must agree", None, late=True)
+    positive_column: str | None = part("must agree", None, late=True)
+    negative_column: str | None = part("no matter", None, late=True)
+    skip_bad: float = part("must agree", 0.0, late=True)
     flop_convention: str = part("must agree", "model")
     lr: float | None = part("setting", None)
     batch_pairs: int | None = part("setting", None)
@@ -131,6 +141,10 @@ class RunConfig:
         if not 0 <= self.warmup < 1:
             raise ToolkitError(
                 f"warmup is a share of the steps, from 0 to below 1, not {self.warmup}"
+            )
+        if not 0 <= self.skip_bad < 1:
+            raise ToolkitError(
+                f"skip_bad is a share of the rows, from 0 to below 1, not {self.skip_bad}"
             )
         if not (self.weight_decay >= 0 and math.isfinite(self.weight_decay)):
             raise ToolkitError(f"weight_decay must be zero or more, not {self.weight_decay}")
@@ -175,6 +189,15 @@ class RunConfig:
         return {key: list(v) if isinstance(v, tuple) else v for key, v in asdict(self).items()}
 
     @property
+    def source(self) -> Source:
+        """The data, and how they are read."""
+        from toolkit.pairs.files import Columns
+        from toolkit.pairs.sources import Source
+
+        columns = Columns(self.query_column, self.positive_column, self.negative_column)
+        return Source(self.data, columns, self.skip_bad)
+
+    @property
     def run_id(self) -> str:
         """A readable, stable name for the run's folder: what it is, then a digest of it all."""
         values = self.to_dict()
@@ -196,6 +219,10 @@ SYNONYMS = {
     "budget_flop": ("budget", "flop", "flops", "compute", "c"),
     "decoder": ("model", "model_name", "model_name_or_path", "base_model", "backbone"),
     "data": ("dataset", "dataset_name", "train_file", "pairs", "corpus"),
+    "query_column": ("query_key", "question_column", "anchor_column", "text_column"),
+    "positive_column": ("positive_key", "answer_column", "passage_column"),
+    "negative_column": ("negative_key", "negatives_column"),
+    "skip_bad": ("skip_errors", "on_bad_lines", "ignore_errors"),
     "max_tokens": ("max_length", "max_seq_length", "max_len", "context", "sequence_length"),
     "max_pairs": ("max_samples", "max_train_samples", "n_pairs", "num_pairs", "limit"),
     "temperature": ("tau", "temp", "scale"),
@@ -247,6 +274,12 @@ class RunRecord:
         recall_at_1, recall_at_10, mrr: Retrieval of the positive on the same held-out set.
         lr, batch_pairs, trained_blocks, lora_rank: As resolved from the defaults.
         seconds: Wall time of training, evaluation left out. `hardware`, `code_version`: where.
+        fingerprint: Of the pairs trained and measured on, with their sides; whatever file they
+            came from. Empty where the record is older than the field, as in what follows.
+        masked: Candidates of all training batches that were not counted as wrong, since a text
+            of theirs equals the right one's.
+        loss_by_origin: Of a mixed data source, the held-out loss of each origin's pairs.
+        revision, libraries: Of the code, and the versions of what it stands on.
         curve: Points of (step, FLOP in the run's convention, training loss, held-out loss or
             None).
         precision: float32 or bfloat16, as resolved; records older than the field are float32.
@@ -275,6 +308,11 @@ class RunRecord:
     seconds: float
     hardware: str
     code_version: str
+    fingerprint: str = ""
+    masked: int | None = None
+    loss_by_origin: dict = field(default_factory=dict)
+    revision: str = ""
+    libraries: str = ""
     curve: tuple[tuple[int, float, float, float | None], ...] = ()
     precision: str = "float32"
 
@@ -389,7 +427,7 @@ def table_csv(records: list[RunRecord]) -> str:
     writer = csv.DictWriter(out, columns, lineterminator="\n")
     writer.writeheader()
     for row in rows:
-        plain = {k: json.dumps(v) if isinstance(v, list) else v for k, v in row.items()}
+        plain = {k: json.dumps(v) if isinstance(v, (list, dict)) else v for k, v in row.items()}
         writer.writerow(plain)
     return out.getvalue()
 

@@ -104,11 +104,7 @@ def test_one_run_is_told_all_that_is_in_its_way(tmp_path):
 def test_pairs_are_counted_once(tmp_path, monkeypatch, pairs_file):
     config = RunConfig("small-7k", 1e9, data=str(pairs_file), candidates=16, batch_pairs=16)
     assert problems(config) == []
-    monkeypatch.setattr("toolkit.sweep.preflight.Pair", None, raising=False)
-    monkeypatch.setattr(
-        "toolkit.sweep.preflight.read_pairs",
-        lambda source: (pytest.fail("read again") for _ in range(1)),
-    )
+    monkeypatch.setattr("toolkit.pairs.split.read_pairs", lambda *_: pytest.fail("read again"))
     assert problems(config) == []
 
 

@@ -22,7 +22,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from toolkit.contrast.step import ContrastiveStep, StepResult, info_nce
+from toolkit.contrast.step import ContrastiveStep, StepResult, equal_texts, info_nce
 from toolkit.errors import ToolkitError
 from toolkit.pairs.tokens import Ragged
 
@@ -79,7 +79,15 @@ class SharedStep(ContrastiveStep):
         _sum([p.grad for p in self.trained if p.grad is not None])
         return result
 
-    def criterion(self, queries: Tensor, positives: Tensor, temperature: float) -> Tensor:
+    def equal(self, queries: Ragged, positives: Ragged) -> np.ndarray | None:
+        # Bit patterns: there is no uint64 to send.
+        keys = np.stack((queries.keys(), positives.keys())).view(np.int64)
+        own = torch.from_numpy(keys).to(self.body.like.device)
+        parts = [torch.empty_like(own) for _ in range(size())]
+        dist.all_gather(parts, own)
+        return equal_texts(*torch.cat(parts, dim=1).cpu().numpy())
+
+    def criterion(self, queries: Tensor, positives: Tensor, equal: Tensor | None) -> Tensor:
         own = torch.stack((queries, positives))
         if self._gathered is None:
             self._gathered = [torch.empty_like(own) for _ in range(size())]
@@ -87,7 +95,7 @@ class SharedStep(ContrastiveStep):
         parts = list(self._gathered)
         parts[rank()] = own
         everything = torch.cat(parts, dim=1)
-        return info_nce(everything[0], everything[1], temperature)
+        return info_nce(everything[0], everything[1], self.temperature, equal)
 
 
 def _sum(gradients: list[Tensor]) -> None:

@@ -33,13 +33,21 @@ from toolkit.pairs.tokens import Ragged
 
 @dataclass(frozen=True)
 class StepResult:
-    """The step's loss in nats, and how the step ran."""
+    """The step's loss in nats, how the step ran, and how many candidates were `masked` in it."""
 
     loss: float
     execution: Execution
+    masked: int = 0
 
 
-def info_nce(queries: Tensor, positives: Tensor, temperature: float) -> Tensor:
+def info_nce(
+    queries: Tensor,
+    positives: Tensor,
+    temperature: float,
+    equal: Tensor | None = None,
+    *,
+    each: bool = False,
+) -> Tensor:
     """Symmetric in-batch InfoNCE of cosine similarities, in nats (scalar).
 
     Each query is to find its positive among all positives, and each positive its query; the two
@@ -49,10 +57,38 @@ def info_nce(queries: Tensor, positives: Tensor, temperature: float) -> Tensor:
         queries, positives: Embeddings, shape [pairs, hidden]; row i of one belongs to row i of
             the other.
         temperature: Similarities are divided by it.
+        equal: Which positives are no wrong answers to which queries, nor these to those: bool,
+            symmetric, shape [pairs, pairs] (`equal_texts`); None for no others than one's own.
+        each: Give every pair's loss, shape [pairs], not their mean.
     """
     similarities = F.normalize(queries, dim=-1) @ F.normalize(positives, dim=-1).T / temperature
+    if equal is not None:
+        similarities = similarities.masked_fill(equal, -torch.inf)
     own = torch.arange(len(queries), device=queries.device)
-    return (F.cross_entropy(similarities, own) + F.cross_entropy(similarities.T, own)) / 2
+    reduction = "none" if each else "mean"
+    there, back = (
+        F.cross_entropy(x, own, reduction=reduction) for x in (similarities, similarities.T)
+    )
+    return (there + back) / 2
+
+
+def equal_texts(queries: np.ndarray, positives: np.ndarray) -> np.ndarray | None:
+    """Of which pairs the query or the positive are one text: bool, shape [pairs, pairs].
+
+    Where they are, the one's positive answers the other's query as well, and is not to be pushed
+    away from it (false negatives: Chuang et al. 2020, "Debiased Contrastive Learning").
+
+    Args:
+        queries, positives: Keys of the texts (`Ragged.keys`), shape [pairs].
+
+    Returns:
+        Symmetric, false on the diagonal; None where all texts are different.
+    """
+    if all(len(np.unique(keys)) == len(keys) for keys in (queries, positives)):
+        return None
+    equal = (queries[:, None] == queries) | (positives[:, None] == positives)
+    np.fill_diagonal(equal, False)
+    return equal
 
 
 class ContrastiveStep:
@@ -133,13 +169,15 @@ class ContrastiveStep:
             np.concatenate((queries.ids, positives.ids)),
             np.concatenate((queries.lengths, positives.lengths)),
         )
+        equal = self.equal(queries, positives)
+        masked = 0 if equal is None else int(equal.sum())
         while True:
             execution = self.plan(texts.lengths)
             for parameter in self.trained:
                 parameter.grad = None
             try:
                 with self.body.ready():
-                    return StepResult(self._run(texts, execution), execution)
+                    return StepResult(self._run(texts, execution, equal), execution, masked)
             except RuntimeError as error:
                 if not memory.is_out_of_memory(error):
                     raise
@@ -159,7 +197,7 @@ class ContrastiveStep:
             f"out of memory: going on with chunks of {self.chunk_tokens} tokens", stacklevel=3
         )
 
-    def _run(self, texts: Ragged, execution: Execution) -> float:
+    def _run(self, texts: Ragged, execution: Execution, equal: np.ndarray | None) -> float:
         body = self.body
         layouts = lay_out_all(texts, execution, body.like)
         tokens, starts = self._embed_tokens(layouts)
@@ -167,7 +205,7 @@ class ContrastiveStep:
             self._pooled(layout, start, keep_graph=not again)
             for layout, start, again in zip(layouts, starts, execution.recomputed, strict=True)
         ]
-        loss, gradients = self._loss(pooled, execution)
+        loss, gradients = self._loss(pooled, execution, equal)
         # Chunks write the gradients of their token embeddings into one tensor.
         flow = torch.zeros_like(tokens) if tokens.requires_grad else None
         sizes = [len(layout.ids) for layout in layouts]
@@ -196,17 +234,24 @@ class ContrastiveStep:
             hidden = self.body.trunk(start, layout, checkpointing=self.checkpointing and keep_graph)
             return pool(hidden, layout, self.pooling)
 
-    def criterion(self, queries: Tensor, positives: Tensor, temperature: float) -> Tensor:
-        """The loss of all embeddings; `distributed` adds those of other processes."""
-        return info_nce(queries, positives, temperature)
+    def equal(self, queries: Ragged, positives: Ragged) -> np.ndarray | None:
+        """The batch's `equal_texts`; `distributed` adds those of other processes."""
+        return equal_texts(queries.keys(), positives.keys())
 
-    def _loss(self, pooled: list[Tensor], execution: Execution) -> tuple[float, list[Tensor]]:
+    def criterion(self, queries: Tensor, positives: Tensor, equal: Tensor | None) -> Tensor:
+        """The loss of all embeddings; `distributed` adds those of other processes."""
+        return info_nce(queries, positives, self.temperature, equal)
+
+    def _loss(
+        self, pooled: list[Tensor], execution: Execution, equal: np.ndarray | None
+    ) -> tuple[float, list[Tensor]]:
         """The loss, and its gradient by each chunk's embeddings."""
         joined = torch.cat([part.detach() for part in pooled]).requires_grad_()
         places = np.empty_like(execution.order)
         places[execution.order] = np.arange(len(places))
         queries, positives = joined[torch.from_numpy(places).to(joined.device)].chunk(2)
-        loss = self.criterion(queries, positives, self.temperature)
+        mask = None if equal is None else torch.from_numpy(equal).to(joined.device)
+        loss = self.criterion(queries, positives, mask)
         (gradient,) = torch.autograd.grad(loss, joined)
         return loss.item(), list(gradient.split([len(part) for part in pooled]))
 

@@ -1,187 +1,150 @@
-"""Text pairs (query, positive) from files, hubs and installed packages, split by a stable key."""
+"""Where pairs come from: a named source, a file, a data set of a hub."""
 
 from __future__ import annotations
 
-import csv
+import contextlib
 import hashlib
 import json
 import os
-import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
+from types import ModuleType
 
 from toolkit.cache import cache_folder
 from toolkit.errors import SurroundingsError, ToolkitError
-from toolkit.pairs.docstrings import fingerprint, mine
+from toolkit.pairs import docstrings, manuals
+from toolkit.pairs.files import FORMATS, Columns, Tally, is_pairs_file, read_file
+from toolkit.pairs.hub import read_hub
 from toolkit.pairs.pair import Pair
 
-# The column names in which pairs come: ours, sentence-transformers', and FlagEmbedding's.
-COLUMNS = (("query", "positive"), ("anchor", "positive"), ("query", "pos"))
+# A named source is a module with `mine`, which gives its pairs, and `fingerprint`, which changes
+# when they would.
+NAMED: dict[str, ModuleType] = {"docstrings": docstrings, "manuals": manuals}
 
 
-def read_pairs(source: str) -> Iterator[Pair]:
+@dataclass(frozen=True)
+class Source:
+    """Data to be read, and how.
+
+    Attributes:
+        name: `docstrings`, `manuals`, a file (see `toolkit.pairs.files`) or
+            `hub:owner/name[:split]`.
+        columns: Of a file or a data set, where their names do not tell.
+        skip_bad: Share of a file's rows that may be bad and are then passed over.
+    """
+
+    name: str
+    columns: Columns = field(default_factory=Columns)
+    skip_bad: float = 0.0
+
+    @classmethod
+    def of(cls, source: str | Source) -> Source:
+        """The source itself, or the one of this name with nothing else said."""
+        return source if isinstance(source, Source) else cls(source)
+
+    @property
+    def is_file(self) -> bool:
+        """Whether it is a file of a person's own, not a named source or a hub's data set."""
+        return self.name not in NAMED and not self.name.startswith("hub:")
+
+    def check(self) -> None:
+        """What can be known without reading it.
+
+        Raises:
+            ToolkitError: The source is unknown, or its file does not exist.
+        """
+        if not self.is_file:
+            return
+        if not is_pairs_file(self.name):
+            raise ToolkitError(
+                f"unknown data {self.name!r}: give {', '.join(NAMED)}, hub:owner/name, or a file "
+                f"ending in {', '.join(FORMATS)}, each also with .gz"
+            )
+        if not Path(self.name).is_file():
+            raise SurroundingsError(f"data file {self.name} does not exist")
+
+
+def read_pairs(source: str | Source, tally: Tally | None = None) -> Iterator[Pair]:
     """The pairs of a data source, one by one, none held in memory.
 
     Args:
-        source: `docstrings`; a file ending in .jsonl, .csv or .parquet with the columns
-            query/positive, anchor/positive or query/pos; or `hub:owner/name[:split]`.
+        source: Or its name. tally: Filled with what was read of a file.
 
     Raises:
         ToolkitError: The source is unknown or a line of it is bad; file and line are named.
     """
-    if source == "docstrings":
-        return _read_docstrings()
-    if source.startswith("hub:"):
-        return _read_hub(source)
-    path = Path(source)
-    readers = {
-        ".jsonl": _read_jsonl,
-        ".csv": _read_csv,
-        ".parquet": _read_parquet,
-    }
-    if path.suffix.lower() not in readers:
-        raise ToolkitError(
-            f"unknown data {source!r}: give docstrings, hub:owner/name, "
-            "or a file ending in .jsonl, .csv or .parquet"
-        )
-    if not path.is_file():
-        raise SurroundingsError(f"data file {path} does not exist")
-    return readers[path.suffix.lower()](path)
+    source = Source.of(source)
+    source.check()
+    if source.name in NAMED:
+        return _read_named(source.name)
+    if source.name.startswith("hub:"):
+        return read_hub(source.name.removeprefix("hub:"), source.columns)
+    return read_file(Path(source.name), source.columns, skip_bad=source.skip_bad, tally=tally)
 
 
-def data_fingerprint(source: str) -> str:
+def source_fingerprint(source: str | Source) -> str:
     """A digest that changes when the data behind `source` do: for files, size and time of change.
 
     Raises:
-        ToolkitError: The file does not exist.
+        ToolkitError: The source is unknown or its file does not exist.
     """
-    if source == "docstrings":
-        return fingerprint()
-    if source.startswith("hub:"):
-        return hashlib.sha256(source.encode()).hexdigest()[:16]
-    path = Path(source).resolve()
-    if not path.is_file():
-        raise SurroundingsError(f"data file {source} does not exist")
-    stat = path.stat()
-    return hashlib.sha256(f"{path} {stat.st_size} {stat.st_mtime_ns}".encode()).hexdigest()[:16]
+    source = Source.of(source)
+    source.check()
+    if source.name in NAMED:
+        return NAMED[source.name].fingerprint()
+    identity = source.name
+    if not identity.startswith("hub:"):
+        path = Path(source.name).resolve()
+        stat = path.stat()
+        identity = f"{path} {stat.st_size} {stat.st_mtime_ns}"
+    if source != Source(source.name):
+        identity += f" {source.columns} {source.skip_bad}"
+    return hashlib.sha256(identity.encode()).hexdigest()[:16]
 
 
-def _read_docstrings() -> Iterator[Pair]:
-    """Mined once, then read from the cache."""
-
-    path = cache_folder() / f"docstrings-{data_fingerprint('docstrings')}.jsonl"
-    if not path.is_file():
-        temporary = path.with_suffix(f".{os.getpid()}.tmp")
-        with open(temporary, "w", encoding="utf-8") as file:
-            for pair in mine():
-                file.write(json.dumps([pair.query, pair.positive]) + "\n")
-        os.replace(temporary, path)
+def _read_named(name: str) -> Iterator[Pair]:
+    """Mined once, then read from the cache, whose digest is checked."""
+    path = cache_folder() / f"{name}-{source_fingerprint(name)}.jsonl"
+    if not _is_whole(path):
+        _store(path, NAMED[name].mine)
     with open(path, encoding="utf-8") as file:
         for line in file:
-            yield Pair(*json.loads(line))
+            query, positive, *origin = json.loads(line)
+            yield Pair(query, positive, origin=origin[0] if origin else "")
 
 
-def _pair(values: object, columns: tuple[str, str], where: str) -> Pair:
-    """The pair in a row of a file.
-
-    A list of positives (FlagEmbedding's `pos`) gives its first.
-
-    Raises:
-        ToolkitError: A column is missing or its text is empty or no text.
-    """
-    if not isinstance(values, dict):
-        raise ToolkitError(f"{where} is not an object with {columns[0]} and {columns[1]}")
-    texts = []
-    for column in columns:
-        text = values.get(column)
-        if isinstance(text, list) and text:
-            text = text[0]
-        if text is None:
-            raise ToolkitError(f"{where} has no {column}")
-        if not isinstance(text, str):
-            raise ToolkitError(f"{where} has a {column} that is not text: {text!r:.60}")
-        if not text.strip():
-            raise ToolkitError(f"{where} has an empty {column}")
-        texts.append(text)
-    return Pair(*texts)
-
-
-def _columns(names: list[str], where: str) -> tuple[str, str]:
-    for columns in COLUMNS:
-        if set(columns) <= set(names):
-            return columns
-    wanted = ", ".join("/".join(columns) for columns in COLUMNS)
-    raise ToolkitError(f"{where} has the columns {', '.join(names):.200}; needed: {wanted}")
-
-
-def _read_jsonl(path: Path) -> Iterator[Pair]:
-    with open(path, "rb") as file:
-        for number, line in enumerate(file, 1):
-            where = f"{path}, line {number},"
-            if not line.strip():
-                continue
-            try:
-                values = json.loads(line.decode("utf-8"))
-            except UnicodeDecodeError as error:
-                raise ToolkitError(f"{where} is not UTF-8") from error
-            except (ValueError, RecursionError) as error:
-                raise ToolkitError(f"{where} is not JSON") from error
-            names = list(values) if isinstance(values, dict) else []
-            yield _pair(values, _columns(names, where), where)
-
-
-def _read_csv(path: Path) -> Iterator[Pair]:
-    csv.field_size_limit(sys.maxsize)
-    with open(path, "rb") as file:
-        lines = _decoded(file, path)
-        rows = csv.reader(lines)
-        try:
-            names = next(rows, [])
-            columns = _columns(names, f"{path}, line 1,")
-            for row in rows:
-                if row:
-                    values = dict(zip(names, row, strict=False))
-                    yield _pair(values, columns, f"{path}, line {rows.line_num},")
-        except csv.Error as error:
-            raise ToolkitError(f"{path}, line {rows.line_num}, is not CSV: {error}") from error
-
-
-def _decoded(file: Iterator[bytes], path: Path) -> Iterator[str]:
-    for number, line in enumerate(file, 1):
-        try:
-            yield line.decode("utf-8-sig" if number == 1 else "utf-8")
-        except UnicodeDecodeError as error:
-            raise ToolkitError(f"{path}, line {number}, is not UTF-8") from error
-
-
-def _read_parquet(path: Path) -> Iterator[Pair]:
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
+def _store(path: Path, mine: Callable[[], Iterable[Pair]]) -> None:
+    """Write pairs beside `path`, then move them there in one step; their digest goes first."""
+    temporary = path.with_suffix(f".{os.getpid()}.tmp")
+    digest = hashlib.sha256()
     try:
-        file = pq.ParquetFile(path)
-        columns = _columns(file.schema_arrow.names, str(path))
-        row = 0
-        for batch in file.iter_batches(10_000, columns=list(columns)):
-            for values in batch.to_pylist():
-                row += 1
-                yield _pair(values, columns, f"{path}, row {row},")
-    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
-        raise ToolkitError(f"{path} is not a readable Parquet file: {error}") from error
+        with open(temporary, "wb") as file:
+            for pair in mine():
+                texts = [pair.query, pair.positive, *([pair.origin] if pair.origin else [])]
+                line = json.dumps(texts).encode() + b"\n"
+                digest.update(line)
+                file.write(line)
+        _digest_of(path).write_text(digest.hexdigest(), encoding="ascii")
+        os.replace(temporary, path)
+    except OSError as error:
+        raise SurroundingsError(
+            f"cannot keep the mined pairs in {path.parent}: {error}; free the disk or set "
+            "TOOLKIT_CACHE to a folder that can be written"
+        ) from error
+    finally:
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
 
 
-def _read_hub(source: str) -> Iterator[Pair]:
-    """Pairs of a hub data set, streamed through the `datasets` package."""
+def _is_whole(path: Path) -> bool:
     try:
-        from datasets import load_dataset
-    except ImportError as error:
-        raise ToolkitError("hub data needs `pip install decoders-to-encoders[export]`") from error
-    name, _, split = source.removeprefix("hub:").partition(":")
-    try:
-        rows = load_dataset(name, split=split or "train", streaming=True)
-        names = list(rows.column_names or next(iter(rows)))
-    except Exception as error:  # hubs fail in many ways; the person needs the name and the cause
-        raise SurroundingsError(f"cannot read hub data {name!r}: {error}") from error
-    columns = _columns(names, source)
-    for number, row in enumerate(rows, 1):
-        yield _pair(row, columns, f"{source}, row {number},")
+        with open(path, "rb") as file:
+            found = hashlib.file_digest(file, "sha256").hexdigest()
+        return found == _digest_of(path).read_text(encoding="ascii")
+    except (OSError, UnicodeDecodeError):
+        return False
+
+
+def _digest_of(path: Path) -> Path:
+    return path.with_suffix(".sha256")

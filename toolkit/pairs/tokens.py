@@ -12,18 +12,21 @@ from dataclasses import dataclass
 from functools import partial
 from itertools import chain, islice
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 
 from toolkit.cache import cache_folder
 from toolkit.errors import SurroundingsError, ToolkitError
+from toolkit.pairs.near import mixed
 from toolkit.pairs.pair import Pair
-from toolkit.pairs.sources import data_fingerprint, read_pairs
+from toolkit.pairs.sources import Source, read_pairs, source_fingerprint
+from toolkit.pairs.split import HELD_OUT, LEFT_OUT, Facts, split
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
+_VERSION = 2
 _SIDES = ("train", "held_out")
 _TEXTS = ("queries", "positives")
 
@@ -58,6 +61,15 @@ class Ragged:
         """The texts at the positions `order`, in that order."""
         return _take(self.ids, self.offsets, order)
 
+    def keys(self) -> np.ndarray:
+        """A 64-bit key of each text's ids, uint64, shape [texts]: equal texts have equal keys, and
+        two others the same one once in 10^19."""
+        offsets = self.offsets
+        places = np.arange(len(self.ids)) - np.repeat(offsets[:-1], self.lengths)
+        words = mixed(mixed(self.ids.astype(np.uint64)) + places.astype(np.uint64))
+        sums = np.concatenate((np.zeros(1, np.uint64), np.cumsum(words, dtype=np.uint64)))
+        return sums[offsets[1:]] - sums[offsets[:-1]]
+
 
 @dataclass(frozen=True)
 class TokenColumn:
@@ -77,11 +89,20 @@ class TokenColumn:
 
 @dataclass(frozen=True)
 class TokenisedPairs:
-    """One side of the split, tokenised; `keys` are the pairs' stable 64-bit keys, uint64."""
+    """One side of the split, tokenised.
+
+    Attributes:
+        queries, positives: The texts.
+        keys: The pairs' stable 64-bit keys, uint64.
+        origins: For each pair the place of its origin in `names`, uint8; None where the data have
+            but one.
+    """
 
     queries: TokenColumn
     positives: TokenColumn
     keys: np.ndarray
+    origins: np.ndarray | None = None
+    names: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.keys)
@@ -93,14 +114,15 @@ class TokenisedPairs:
 
 @dataclass(frozen=True)
 class TokenisedData:
-    """A data source, split by key and tokenised once."""
+    """A data source, split and tokenised once; `facts` tell what is in it."""
 
     train: TokenisedPairs
     held_out: TokenisedPairs
+    facts: Facts
 
 
 def tokenise(
-    source: str,
+    source: str | Source,
     tokenizer: PreTrainedTokenizerBase,
     *,
     max_tokens: int = 75,
@@ -108,11 +130,12 @@ def tokenise(
 ) -> TokenisedData:
     """The pairs of `source` as `token_ids` gives them; read from the cache if there.
 
-    Pairs stream from the source to the store, so their number is bounded by the disk alone.
+    Pairs stream from the source to the store; the split keeps half a kilobyte of each in memory.
 
     Raises:
         ToolkitError: The source cannot be read, or holds no pair.
     """
+    source = Source.of(source)
     backend = getattr(tokenizer, "backend_tokenizer", None)
     if backend is None:
         raise ToolkitError("the decoder has no fast tokenizer (tokenizer.json); it needs one")
@@ -120,14 +143,17 @@ def tokenise(
     model.update(truncation=None, padding=None)  # passing state of the last call, not identity
     added = added_tokens(tokenizer, special_tokens)
     cut = f"{max_tokens} with special" if added else max_tokens
-    identity = f"1 {data_fingerprint(source)} {cut} {json.dumps(model, sort_keys=True)}"
+    identity = f"{_VERSION} {source_fingerprint(source)} {cut} {json.dumps(model, sort_keys=True)}"
     folder = cache_folder() / f"tokens-{hashlib.sha256(identity.encode()).hexdigest()[:16]}"
-    if not folder.is_dir():
+    divided = split(source)
+    if not _is_whole(folder):
         encode = partial(
             token_ids, tokenizer=tokenizer, max_tokens=max_tokens, special_tokens=special_tokens
         )
-        _build(folder, read_pairs(source), encode, source, added)
-    return TokenisedData(*(_open(folder, side) for side in _SIDES))
+        _build(folder, source, divided.sides, encode, added)
+    names = tuple(_stored(folder)["origins"])
+    train, held_out = (_open(folder, side, names) for side in _SIDES)
+    return TokenisedData(train, held_out, divided.facts)
 
 
 def added_tokens(tokenizer: PreTrainedTokenizerBase, special_tokens: bool = True) -> int:
@@ -179,9 +205,9 @@ def stand_in(tokenizer: PreTrainedTokenizerBase) -> tuple[int, str]:
 
 def _build(
     folder: Path,
-    pairs: Iterator[Pair],
+    source: Source,
+    sides: np.ndarray,
     encode: Callable[[list[str]], list[list[int]]],
-    source: str,
     added: int,
 ) -> None:
     """Write the store beside `folder`, then move it there in one step.
@@ -193,28 +219,59 @@ def _build(
     building.mkdir(parents=True)
     try:
         counts = dict.fromkeys(_SIDES, 0)
+        origins: dict[str, int] = {}
         with ExitStack() as files:
             writers = {side: _Writer(building, side, files) for side in _SIDES}
-            while chunk := list(islice(pairs, 4096)):
-                texts = encode([text for pair in chunk for text in (pair.query, pair.positive)])
-                for pair, *tokens in zip(chunk, texts[::2], texts[1::2], strict=True):
+            for chunk in _used(read_pairs(source), sides, source):
+                texts = encode([text for _, p in chunk for text in (p.query, p.positive)])
+                for (side, pair), *tokens in zip(chunk, texts[::2], texts[1::2], strict=True):
                     if all(len(ids) > added for ids in tokens):
-                        side = "held_out" if pair.held_out else "train"
-                        writers[side].write(pair.key, tokens)
+                        origin = origins.setdefault(pair.origin, len(origins))
+                        writers[side].write(pair.key, tokens, origin)
                         counts[side] += 1
         if not sum(counts.values()):
-            raise ToolkitError(f"data {source!r} holds no pair")
-        (building / "counts.json").write_text(json.dumps(counts), encoding="utf-8")
+            raise ToolkitError(f"data {source.name!r} holds no pair")
+        stored = {**counts, "origins": list(origins)}
+        (building / "counts.json").write_text(json.dumps(stored), encoding="utf-8")
+        if folder.is_dir() and not _is_whole(folder):
+            shutil.rmtree(folder)  # damaged since it was written
         if not folder.is_dir():  # another process may have been faster; its store is as good
             building.rename(folder)
     except OSError as error:
-        raise SurroundingsError(f"cannot store the tokens of {source!r}: {error}") from error
+        raise SurroundingsError(
+            f"cannot store the tokens of {source.name!r}: {error}; free the disk or set "
+            "TOOLKIT_CACHE to a folder that can be written"
+        ) from error
     finally:
         shutil.rmtree(building, ignore_errors=True)
 
 
+def _used(
+    pairs: Iterator[Pair], sides: np.ndarray, source: Source
+) -> Iterator[list[tuple[str, Pair]]]:
+    """The pairs of both sides with their side, some thousands at a time.
+
+    Raises:
+        ToolkitError: There are not as many pairs as were split.
+    """
+    changed = ToolkitError(f"data {source.name!r} changed while they were read; try again")
+    seen = 0
+    while chunk := list(islice(pairs, 4096)):
+        if seen + len(chunk) > len(sides):
+            raise changed
+        part = sides[seen : seen + len(chunk)]
+        seen += len(chunk)
+        yield [
+            ("held_out" if side == HELD_OUT else "train", pair)
+            for side, pair in zip(part, chunk, strict=True)
+            if side != LEFT_OUT
+        ]
+    if seen != len(sides):
+        raise changed
+
+
 class _Writer:
-    """Appends one side's pairs to its five files."""
+    """Appends one side's pairs to its six files."""
 
     def __init__(self, folder: Path, side: str, files: ExitStack) -> None:
         def create(name: str) -> BinaryIO:
@@ -222,20 +279,44 @@ class _Writer:
 
         self.ids = [create(f"{text}.ids") for text in _TEXTS]
         self.offsets = [create(f"{text}.offsets") for text in _TEXTS]
-        self.keys = create("keys")
+        self.keys, self.origins = create("keys"), create("origins")
         self.ends = [0, 0]
         for file in self.offsets:
             file.write(np.int64(0).tobytes())
 
-    def write(self, key: int, tokens: list[list[int]]) -> None:
+    def write(self, key: int, tokens: list[list[int]], origin: int) -> None:
         for text, ids in enumerate(tokens):
             self.ends[text] += len(ids)
             self.ids[text].write(np.asarray(ids, np.int32).tobytes())
             self.offsets[text].write(np.int64(self.ends[text]).tobytes())
         self.keys.write(np.uint64(key).tobytes())
+        self.origins.write(np.uint8(origin).tobytes())
 
 
-def _open(folder: Path, side: str) -> TokenisedPairs:
+def _stored(folder: Path) -> dict[str, Any]:
+    return json.loads((folder / "counts.json").read_text(encoding="utf-8"))
+
+
+def _is_whole(folder: Path) -> bool:
+    """Whether every file of the store is there, and as long as it must be."""
+    try:
+        counts = _stored(folder)
+        for side in _SIDES:
+            pairs = counts[side]
+            sizes = {"keys": 8 * pairs, "origins": pairs}
+            for text in _TEXTS:
+                sizes[f"{text}.offsets"] = 8 * (pairs + 1)
+                offsets = _map(folder / f"{side}.{text}.offsets", np.int64)
+                sizes[f"{text}.ids"] = 4 * int(offsets[-1])
+            for name, size in sizes.items():
+                if (folder / f"{side}.{name}").stat().st_size != size:
+                    return False
+        return True
+    except (OSError, ValueError, KeyError, TypeError, IndexError):
+        return False
+
+
+def _open(folder: Path, side: str, names: tuple[str, ...]) -> TokenisedPairs:
     queries, positives = (
         TokenColumn(
             _map(folder / f"{side}.{text}.ids", np.int32),
@@ -243,7 +324,11 @@ def _open(folder: Path, side: str) -> TokenisedPairs:
         )
         for text in _TEXTS
     )
-    return TokenisedPairs(queries, positives, _map(folder / f"{side}.keys", np.uint64))
+    keys = _map(folder / f"{side}.keys", np.uint64)
+    if len(names) < 2:
+        return TokenisedPairs(queries, positives, keys)
+    origins = _map(folder / f"{side}.origins", np.uint8)
+    return TokenisedPairs(queries, positives, keys, origins, names)
 
 
 def _map(path: Path, dtype: type[np.generic]) -> np.ndarray:

@@ -29,7 +29,11 @@ from toolkit.values import field_types
 
 CELL = ("method", "params", "budget_flop")
 SETTINGS = fields_that("setting")
-COMPARABLE = tuple(name for name in fields_that("must agree") if name != "flop_convention")
+# And the fingerprint of the pairs, which a record has beside its configuration.
+COMPARABLE = (
+    *(name for name in fields_that("must agree") if name != "flop_convention"),
+    "fingerprint",
+)
 NUMERIC_SETTINGS = tuple(
     name for name in SETTINGS if {int, float}.intersection(field_types(RunConfig)[name])
 )

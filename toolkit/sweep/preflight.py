@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable
 from importlib.util import find_spec
 from pathlib import Path
 
 from toolkit import decoders
 from toolkit.cache import cache_folder
-from toolkit.errors import SurroundingsError, ToolkitError, noting, refuse
-from toolkit.pairs.sources import data_fingerprint, read_pairs
-from toolkit.runs import RunConfig, write_atomically
+from toolkit.errors import ToolkitError, noting, refuse
+from toolkit.pairs.sources import read_pairs
+from toolkit.pairs.split import split
+from toolkit.runs import RunConfig
 from toolkit.sweep.plan import FILE, Plan, cost
 from toolkit.training import defaults
 from toolkit.training.enough import check_batch, check_candidates
 from toolkit.writing import check_folder
 
-# Files up to this size are read through and their pairs counted, some ten seconds at most;
+# Files up to this size are read through and split, half a minute at most, and once;
 # larger ones have pairs enough for any batch, and the first run says what is wrong with a line.
 _COUNTED_BYTES = 200_000_000
 _MOST_TOLD = 10
@@ -98,40 +98,16 @@ def _check_data(config: RunConfig) -> None:
     cache_folder()
     if config.data.startswith("hub:") and find_spec("datasets") is None:
         raise ToolkitError("hub data needs `pip install decoders-to-encoders[export]`")
-    counted = _count(config.data)
-    if counted is None:
+    source = config.source
+    source.check()
+    if not source.is_file:
         return
-    train, held_out = counted
-    check_candidates(held_out, config.candidates)
+    if Path(source.name).stat().st_size > _COUNTED_BYTES:
+        next(read_pairs(source), None)
+        return
+    facts = split(source).facts
+    check_candidates(facts.held_out, config.candidates, facts)
     batch = config.batch_pairs
     if batch is None:
         batch = defaults.batch_pairs(decoders.find(config.decoder), config.budget_flop)
-    check_batch(min(config.max_pairs or train, train), batch)
-
-
-def _count(source: str) -> tuple[int, int] | None:
-    """Pairs of the training and of the held-out side; None where they are not counted here.
-
-    Raises:
-        ToolkitError: The source is no data, is not there, or has a bad line.
-    """
-    pairs = read_pairs(source)
-    if source == "docstrings" or source.startswith("hub:"):
-        return None
-    if Path(source).stat().st_size > _COUNTED_BYTES:
-        next(pairs, None)
-        return None
-    kept = cache_folder() / f"count-{data_fingerprint(source)}.json"
-    try:
-        train, held_out = json.loads(kept.read_text(encoding="utf-8"))
-        return int(train), int(held_out)
-    except (OSError, ValueError, TypeError):
-        pass
-    sides = [0, 0]
-    for pair in pairs:
-        sides[pair.held_out] += 1
-    try:
-        write_atomically(kept, json.dumps(sides))
-    except OSError as error:
-        raise SurroundingsError(f"cannot write in the cache {kept.parent}: {error}") from error
-    return sides[0], sides[1]
+    check_batch(min(config.max_pairs or facts.train, facts.train), batch)

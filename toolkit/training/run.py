@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from toolkit import __version__, decoders, flops, machine, methods
+from toolkit import __version__, decoders, flops, machine, methods, provenance
 from toolkit.contrast import distributed, precision
 from toolkit.contrast.packing import plan_step
 from toolkit.contrast.step import ContrastiveStep
@@ -66,6 +66,8 @@ class Run:
     schedule: Schedule
     train: TokenisedPairs
     held_out: HeldOut
+    fingerprint: str
+    masked: int = 0
     curve: list[tuple[int, float, float, float | None]] = field(default_factory=list)
 
 
@@ -84,7 +86,7 @@ def prepare(config: RunConfig) -> Run:
     method = methods.resolve(config, decoder.shape)
     batch_pairs = config.batch_pairs or defaults.batch_pairs(decoder, config.budget_flop)
     data = tokenise(
-        config.data,
+        config.source,
         decoders.load_tokenizer(decoder),
         max_tokens=config.max_tokens,
         special_tokens=config.special_tokens,
@@ -105,7 +107,8 @@ def prepare(config: RunConfig) -> Run:
             seed=config.seed,
         ),
         train=data.train,
-        held_out=held_out_set(data.held_out, config.candidates),
+        held_out=held_out_set(data.held_out, config.candidates, data.facts),
+        fingerprint=data.facts.fingerprint,
     )
 
 
@@ -217,6 +220,7 @@ def _train_steps(
     first, seconds = (state.step, state.seconds) if state else (0, 0.0)
     run.curve[:] = [tuple(point) for point in state.curve] if state else []
     run.precision = state.precision if state else run.precision
+    run.masked = state.masked if state else 0
     kind = distributed.SharedStep if distributed.size() > 1 else ContrastiveStep
     contrastive_step = kind(
         model,
@@ -234,7 +238,8 @@ def _train_steps(
         for group in optimizer.param_groups:
             group["lr"] = run.lr * warmup_cosine(step, schedule.steps, warmup=config.warmup)
         order = distributed.share(schedule.batch(step))
-        loss = contrastive_step(run.train.queries.take(order), run.train.positives.take(order)).loss
+        result = contrastive_step(run.train.queries.take(order), run.train.positives.take(order))
+        loss, run.masked = result.loss, run.masked + result.masked
         if not math.isfinite(loss):
             return step + 1, seconds + time.perf_counter() - started, loss
         optimizer.step()
@@ -247,7 +252,9 @@ def _train_steps(
         progress(Progress(done, schedule.steps, float(spent[step]), loss, held_out))
         due = time.monotonic() - saved > checkpoint_seconds
         if folder is not None and due and distributed.rank() == 0:
-            state = checkpoints.State(config.to_dict(), done, seconds, run.curve, run.precision)
+            state = checkpoints.State(
+                config.to_dict(), done, seconds, run.curve, run.precision, run.masked
+            )
             checkpoints.save(folder, state, model, optimizer)
             saved = time.monotonic()
     return schedule.steps, seconds, loss
@@ -300,6 +307,11 @@ def _record(run: Run, steps: int, seconds: float, final: Evaluation | None) -> R
         seconds=seconds,
         hardware=hardware_name() + (f", {distributed.size()} processes" * (distributed.size() > 1)),
         code_version=__version__,
+        fingerprint=run.fingerprint,
+        masked=run.masked,
+        loss_by_origin=final.loss_by_origin if final else {},
+        revision=provenance.revision(),
+        libraries=provenance.libraries(),
         curve=tuple(run.curve),
         precision=run.precision,
     )

