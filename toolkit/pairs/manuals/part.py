@@ -44,7 +44,9 @@ def pairs_of(part: Part, member: str, content: bytes) -> Iterator[Pair]:
     """The pairs of one file that have something to say; none where it cannot be read."""
     try:
         found = list(part.mine(member, content))
-    except (ValueError, SyntaxError, KeyError, TypeError, AttributeError, RecursionError):
+    except (ValueError, SyntaxError, LookupError, TypeError, AttributeError, RecursionError):
+        return
+    except (OSError, EOFError):  # what is packed in it is damaged
         return
     for query, positive in found:
         query, positive = " ".join(query.split()), positive.strip()[:_MAX_POSITIVE_CHARACTERS]
