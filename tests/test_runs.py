@@ -1,5 +1,6 @@
 """Configurations are validated when made; records show damage; the table keeps every digit."""
 
+import hashlib
 import json
 import math
 import os
@@ -9,6 +10,7 @@ import pytest
 
 from tests.sweeps import record
 from toolkit.errors import ToolkitError
+from toolkit.recipe.comparable import Comparable
 from toolkit.runs import (
     PARTS,
     RunConfig,
@@ -194,3 +196,30 @@ def test_every_field_of_a_configuration_declares_its_part():
 
 def test_a_field_added_later_leaves_the_names_of_older_runs_as_they_are():
     assert RunConfig("small-3k", 1e9).run_id == "full-small-3k-1e+09-s0-fb023124"
+
+
+def test_a_record_keeps_what_it_was_made_with_and_an_older_one_is_read_without():
+    config = RunConfig("small-7k", 1e11)
+    made = {"fingerprint": "abc", "masked": 3, "loss_by_origin": {"aws": 1.5}}
+    made |= {"revision": "0123456789ab+", "libraries": "torch 2.11.0"}
+    kept = record(config, **made)
+    assert RunRecord.from_json(kept.to_json()) == kept
+    assert json.loads(run_table([kept])["loss_by_origin"][0]) == {"aws": 1.5}
+    body = json.loads(kept.to_json())
+    for name in made:
+        del body["result"][name]
+    del body["sha256"]
+    text = json.dumps(body, sort_keys=True, separators=(",", ":"))
+    body["sha256"] = hashlib.sha256(text.encode()).hexdigest()
+    old = RunRecord.from_json(json.dumps(body))
+    assert (old.fingerprint, old.masked, old.loss_by_origin) == ("", None, {})
+
+
+def test_runs_on_other_pairs_are_not_compared():
+    runs = [record(RunConfig("small-7k", 1e11 * i), fingerprint="one") for i in (1, 2, 3)]
+    runs += [record(RunConfig("small-7k", 4e11), fingerprint="two")]
+    sorted_out = Comparable.of(run_table(runs))
+    assert len(sorted_out.runs) == 3
+    assert any("fingerprint is two, not one" in each.reason for each in sorted_out.excluded)
+    older = [replace(each, fingerprint="") for each in runs[:3]]
+    assert len(Comparable.of(run_table(older)).runs) == 3

@@ -101,7 +101,10 @@ class Comparable:
         runs, convention = _one_convention(runs, convention, excluded, warnings)
         for column in COMPARABLE:
             if column in runs.columns:
-                runs = runs.assign(**{column: runs[column].fillna(YOUNGER.get(column, ""))})
+                absent = YOUNGER.get(column)
+                if runs[column].isna().any():
+                    whole = runs[column].astype(object).fillna("" if absent is None else absent)
+                    runs = runs.assign(**{column: whole})
                 common = runs[column].mode().iloc[0]
                 runs = _only(runs, column, common, excluded, warnings)
         for column in fields_that("must agree at a size"):
