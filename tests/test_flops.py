@@ -156,6 +156,21 @@ def test_the_command_prints_all_three_for_a_pythia_without_any_download(
     assert "hardware" in capsys.readouterr().out
 
 
+def test_the_command_counts_every_method_at_once(capsys: pytest.CaptureFixture[str]) -> None:
+    command = ["flops", "pythia-14m", "--pairs", "64", "--json"]
+    assert main(command) == 0
+    answer = json.loads(capsys.readouterr().out)
+    for name in METHODS:
+        assert main([*command, "--method", name]) == 0
+        alone = json.loads(capsys.readouterr().out)
+        assert answer["methods"][name]["per_step"] == alone["per_step"]
+        assert answer["methods"][name]["trainable"] == alone["trainable"]
+    assert main(["flops", "smollm2-135m", "--json"]) == 0
+    answer = json.loads(capsys.readouterr().out)
+    assert answer["methods"]["bias"] is None  # Llama has none
+    assert answer["params"] == answer["methods"]["full"]["trainable"] == 106_203_456
+
+
 @pytest.mark.parametrize(
     "arguments",
     [

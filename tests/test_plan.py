@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.sweeps import make_sweep, write_template
+from toolkit import decoders
 from toolkit.errors import ToolkitError
 from toolkit.runs import RunConfig
 from toolkit.sweep.plan import cost, expand, makespan, read_plan
@@ -125,12 +126,19 @@ def test_the_studys_own_grid_is_planned_without_torch_or_a_download():
         "print(len(costs), 'torch' in sys.modules)"
     )
     done = subprocess.run([sys.executable, "-c", code, PAPER], capture_output=True, text=True)
-    assert done.stdout.split() == ["438", "False"], done.stderr
+    assert done.stdout.split() == ["486", "False"], done.stderr
     configs = read_plan(PAPER).configs
     assert len({config.decoder for config in configs}) == 8
     assert len({config.budget_flop for config in configs}) == 6
     assert {c.lora_rank for c in configs if c.method == "lora"} == {8, 32, 128, 512, 2048}
     assert max(c.budget_flop for c in configs) == 1.5e18
+    whole = {
+        c.decoder
+        for c in configs
+        if c.trained_blocks == decoders.KNOWN[c.decoder].shape.layers and c.method == "freeze"
+    }
+    assert whole == {c.decoder for c in configs}  # freezing with all blocks active, at every size
+    assert {c.lr for c in configs} == {None}  # the defaults are the study's
 
 
 def test_the_last_run_ends_when_the_longest_are_started_first():

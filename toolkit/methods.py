@@ -73,13 +73,14 @@ def _trained_blocks(wanted: int | float | None, shape: Shape) -> int:
 
 
 def default_rank(shape: Shape) -> int:
-    """LoRA's default rank: a quarter of the width, from 16 to 32.
+    """LoRA's default rank: a quarter of the width, from 16 to 32, or the narrowest layer's width.
 
     At Pythia's widths that is 32, one of the study's two best. Of narrow decoders rank 16 is best
     in runs/reference: with small-200k (width 64), of 1 to 64 at three budgets, within 0.02 nats of
     the best, and 0.12 to 0.22 better than 32; with small-15k (width 24) 0.2 to 0.3 better than 24.
     """
-    return min(shape.hidden, max(16, min(DEFAULT_RANK, shape.hidden // 4)))
+    narrowest = min(min(x.inputs, x.outputs) for x in shape.block)
+    return min(narrowest, max(16, min(DEFAULT_RANK, shape.hidden // 4)))
 
 
 def _check_lora(rank: int, targets: tuple[str, ...], shape: Shape) -> None:

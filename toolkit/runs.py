@@ -29,6 +29,13 @@ if TYPE_CHECKING:
     from toolkit.pairs.sources import Source
 
 METHODS = ("full", "freeze", "lora", "bias")
+# Settings that belong to one method.
+OWNERS = {
+    "trained_blocks": "freeze",
+    "lora_rank": "lora",
+    "lora_alpha": "lora",
+    "lora_targets": "lora",
+}
 CONVENTIONS = ("paper", "model", "hardware")
 POOLINGS = ("mean", "last")
 PRECISIONS = ("auto", "float32", "bfloat16")
@@ -155,13 +162,7 @@ class RunConfig:
             raise ToolkitError(
                 f"trained_blocks is a whole number of blocks or a fraction below 1, not {blocks}"
             )
-        owners = {
-            "trained_blocks": "freeze",
-            "lora_rank": "lora",
-            "lora_alpha": "lora",
-            "lora_targets": "lora",
-        }
-        for name, owner in owners.items():
+        for name, owner in OWNERS.items():
             if getattr(self, name) is not None and self.method != owner:
                 raise ToolkitError(
                     f"{name} belongs to method {owner}, but this run's method is "

@@ -1,10 +1,16 @@
 """`python -m toolkit flops`: what a training step costs, before anything is downloaded."""
 
+from __future__ import annotations
+
 import argparse
 import json
+from typing import TYPE_CHECKING, Any
 
 from toolkit.arguments import positive, whole
-from toolkit.runs import METHODS
+from toolkit.runs import METHODS, OWNERS
+
+if TYPE_CHECKING:
+    from toolkit.decoders import Shape
 
 HELP = "FLOPs of a training step for a decoder and a method, in three conventions"
 
@@ -12,7 +18,7 @@ HELP = "FLOPs of a training step for a decoder and a method, in three convention
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("decoder", help="small-38k, smollm2-135m@8, a folder or a hub name")
     parser.add_argument("--method", default="full", help=", ".join(METHODS))
-    parser.add_argument("--rank", type=whole, help="of LoRA (default 32)")
+    parser.add_argument("--rank", type=whole, help="of LoRA (default 16 to 32, by width)")
     parser.add_argument("--targets", nargs="+", metavar="MODULE", help="modules LoRA adapts")
     parser.add_argument(
         "--trained-blocks", help="freeze: the last so many blocks, or a fraction below 1"
@@ -26,7 +32,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--chunk-tokens", type=whole, help="cached gradients by chunks of this size"
     )
     parser.add_argument("--checkpointing", action="store_true", help="recompute trained blocks")
-    parser.add_argument("--json", action="store_true", help="print JSON")
+    parser.add_argument("--json", action="store_true", help="print JSON, with all methods")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -47,37 +53,59 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def compute(args: argparse.Namespace) -> dict:
+def compute(args: argparse.Namespace) -> dict[str, Any]:
     """The command's answer as plain values; FLOPs per step are exact whole numbers.
+
+    Beside the method that is asked for, under `methods`, stand all of them; null for one that the
+    decoder does not have.
 
     Raises:
         ToolkitError: An unknown decoder, method or target, a rank over a layer's width, more
             trained blocks than there are, or a number that is not positive.
     """
+    from toolkit.decoders import find
+    from toolkit.errors import ToolkitError
+
+    for name in ("query_tokens", "positive_tokens"):
+        if not 1 <= getattr(args, name) < 1e9:
+            raise ToolkitError(f"--{name.replace('_', '-')} must be at least 1")
+    options = {
+        "trained_blocks": args.trained_blocks,
+        "lora_rank": args.rank,
+        "lora_targets": args.targets,
+    }
+    decoder = find(args.decoder)
+    asked = _step(args, decoder.shape, args.method, options)
+    every: dict[str, Any] = {}
+    for name in METHODS:
+        own = {key: value for key, value in options.items() if OWNERS[key] == name}
+        try:
+            every[name] = asked if name == args.method else _step(args, decoder.shape, name, own)
+        except ToolkitError:
+            every[name] = None
+    head = {"decoder": args.decoder, "note": decoder.note, "params": decoder.params}
+    return {**head, **asked, "methods": every}
+
+
+def _step(
+    args: argparse.Namespace, shape: Shape, name: str, options: dict[str, Any]
+) -> dict[str, Any]:
+    """What a step costs with one method."""
     from dataclasses import asdict
 
     import numpy as np
 
     from toolkit.contrast.packing import plan_step, spread
-    from toolkit.decoders import find
-    from toolkit.errors import ToolkitError
     from toolkit.flops import step_flops
     from toolkit.methods import resolve, trainable_params
     from toolkit.runs import RunConfig
 
-    for name in ("query_tokens", "positive_tokens"):
-        if not 1 <= getattr(args, name) < 1e9:
-            raise ToolkitError(f"--{name.replace('_', '-')} must be at least 1")
-    decoder = find(args.decoder)
-    shape = decoder.shape
     config = RunConfig.from_dict(
         {
             "decoder": args.decoder,
             "budget_flop": 1,
-            "method": args.method,
-            "trained_blocks": args.trained_blocks,
-            "lora_rank": args.rank,
-            "lora_targets": args.targets,
+            "method": name,
+            **options,
             "batch_pairs": args.pairs,
             "chunk_tokens": args.chunk_tokens,
             "checkpointing": args.checkpointing,
@@ -92,13 +120,10 @@ def compute(args: argparse.Namespace) -> dict:
     )
     per_step = asdict(step_flops(shape, method, queries, positives, execution))
     return {
-        "decoder": args.decoder,
-        "note": decoder.note,
         "method": method.name,
         "trained_blocks": method.trained_blocks,
         "lora_rank": method.lora_rank,
         "lora_targets": method.lora_targets,
-        "params": shape.params,
         "trainable": trainable_params(shape, method),
         "pairs": args.pairs,
         "tokens": int(queries.sum() + positives.sum()),
