@@ -60,9 +60,10 @@ def test_runs_in_the_folder_test_put_the_recipe_to_the_test(tmp_path):
     study = Study.of(report.read_table(tmp_path), draws=20)
     assert report.trial(study, tmp_path) is None
     (tmp_path / "test").mkdir()
-    run_table(budgets=(1e14,)).iloc[:0].to_csv(tmp_path / "test" / "runs.csv", index=False)
+    unseen = run_table(decoders=(*DECODERS, "small-1.2m", "small-2.7m"), budgets=(1e14,))
+    unseen.iloc[:0].to_csv(tmp_path / "test" / "runs.csv", index=False)
     assert report.trial(study, tmp_path) is None
-    run_table(budgets=(1e14,)).to_csv(tmp_path / "test" / "runs.csv", index=False)
+    unseen.to_csv(tmp_path / "test" / "runs.csv", index=False)
     assert report.trial(study, tmp_path).recipe.budget_flop == 1e14
 
 
