@@ -33,7 +33,7 @@ explorer-html: setup  ## write explorer.html: the explorer as one page that need
 	$(PY) -m toolkit explorer $(if $(findstring file,$(origin SWEEP)),,$(SWEEP)) --output explorer.html
 
 test: setup lint  ## lint, check types, run the tests
-	$(PY) -m pytest -q
+	$(PY) -m pytest -q -n 2 --dist loadscope
 
 notebooks-check: setup  ## run every walkthrough and the explorer from top to bottom
 	$(PY) -m pytest -q -n 2 --dist loadscope --nbval-lax --nbval-cell-timeout=600 \
