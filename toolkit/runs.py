@@ -275,15 +275,15 @@ class RunRecord:
         recall_at_1, recall_at_10, mrr: Retrieval of the positive on the same held-out set.
         lr, batch_pairs, trained_blocks, lora_rank: As resolved from the defaults.
         seconds: Wall time of training, evaluation left out. `hardware`, `code_version`: where.
+        curve: Points of (step, FLOP in the run's convention, training loss, held-out loss or
+            None).
+        precision: float32 or bfloat16, as resolved; records older than the field are float32.
         fingerprint: Of the pairs trained and measured on, with their sides; whatever file they
             came from. Empty where the record is older than the field, as in what follows.
         masked: Candidates of all training batches that were not counted as wrong, since a text
             of theirs equals the right one's.
         loss_by_origin: Of a mixed data source, the held-out loss of each origin's pairs.
         revision, libraries: Of the code, and the versions of what it stands on.
-        curve: Points of (step, FLOP in the run's convention, training loss, held-out loss or
-            None).
-        precision: float32 or bfloat16, as resolved; records older than the field are float32.
     """
 
     config: RunConfig
@@ -309,13 +309,13 @@ class RunRecord:
     seconds: float
     hardware: str
     code_version: str
+    curve: tuple[tuple[int, float, float, float | None], ...] = ()
+    precision: str = "float32"
     fingerprint: str = ""
     masked: int | None = None
     loss_by_origin: dict = field(default_factory=dict)
     revision: str = ""
     libraries: str = ""
-    curve: tuple[tuple[int, float, float, float | None], ...] = ()
-    precision: str = "float32"
 
     def row(self) -> dict[str, Any]:
         """The run's row of the table: its configuration, overlaid with what came of it."""
