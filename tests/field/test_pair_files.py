@@ -11,6 +11,7 @@ from toolkit.errors import ToolkitError
 from toolkit.pairs.files import Columns, Tally, read_file
 from toolkit.pairs.pair import Pair
 from toolkit.pairs.sources import Source, read_pairs
+from toolkit.pairs.split import split
 from toolkit.runs import RunConfig
 
 ROWS = [("frage 0", "antwort über ß 漢字 🦊"), ("frage 1", 'with "quotes", commas; and\ttabs')]
@@ -61,12 +62,17 @@ def test_parquet_is_read_with_lists_and_negatives(tmp_path, packed):
     assert pairs_in(path) == expected
 
 
-def test_flag_embeddings_layout_gives_every_positive_and_keeps_the_negatives(tmp_path):
+def test_flag_embeddings_layout_gives_every_positive_and_counts_the_negatives(
+    tmp_path, monkeypatch
+):
+    monkeypatch.setenv("TOOLKIT_CACHE", str(tmp_path / "cache"))
     rows = [{"query": f"q {i}", "pos": [f"{x} {i}" for x in "abc"], "neg": ["n"]} for i in range(5)]
     path = tmp_path / "multi.jsonl"
     path.write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
     pairs = pairs_in(path)
     assert len(pairs) == 15 and {p.negatives for p in pairs} == {("n",)}
+    facts = split(str(path)).facts
+    assert (facts.pairs, facts.rows, facts.negatives) == (15, 5, 5)
 
 
 @pytest.mark.parametrize(

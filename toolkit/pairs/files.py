@@ -276,7 +276,8 @@ def pairs_of_row(values: dict[str, Any], columns: Columns, where: str) -> Iterat
         found = values.get(name)
         given = found if isinstance(found, list) else [found] if found else []
         negatives += [_text(text, name, where) for text in given]
-    yield from (Pair(query, text, tuple(negatives)) for text in texts)
+    wrong = tuple(negatives)  # one object: whoever counts them sees that the row's pairs share it
+    yield from (Pair(query, text, wrong) for text in texts)
 
 
 def _text(text: Any, column: str, where: str) -> str:

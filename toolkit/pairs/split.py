@@ -124,11 +124,14 @@ class _Keys:
         self.negatives = 0
 
     def noting(self, pairs: Iterator[Pair]) -> Iterator[Pair]:
+        last: tuple[str, ...] = ()
         for pair in pairs:
             self.query.append(pair.key)
             self.positive.append(text_key(pair.positive))
             self.whole.append(text_key(f"{pair.query}\0{pair.positive}"))
-            self.negatives += len(pair.negatives)
+            if pair.negatives is not last:  # else those of another positive of the same row
+                self.negatives += len(pair.negatives)
+            last = pair.negatives
             yield pair
 
 
