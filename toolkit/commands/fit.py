@@ -122,8 +122,8 @@ _COLUMN_HELP = {
 
 
 def run(args: argparse.Namespace) -> int:
-    from toolkit.recipe.comparable import n_runs
     from toolkit.tables import notes
+    from toolkit.words import n_runs
     from toolkit.writing import check_folder
 
     if args.figures is not None:

@@ -41,10 +41,6 @@ NUMERIC_SETTINGS = tuple(
 YOUNGER: dict[str, Any] = {f.name: f.default for f in fields(RunConfig) if f.metadata["late"]}
 AT_CHANCE = 0.999  # Of ln K.
 LIMITED = "limited to fewer distinct pairs than the others (max_pairs)"
-BEST_SETTING = (
-    "where several settings of a method were tried at one size and budget, only the best of them "
-    "counts for the method's law, with all its seeds"
-)
 
 
 @dataclass(frozen=True)
@@ -299,11 +295,6 @@ def _label(table: pd.DataFrame, row: int) -> str:
 def same_budget(budgets: pd.Series | float, budget_flop: float) -> np.ndarray:
     """Which of some budgets are this one: it may have been rounded when it was written down."""
     return np.isclose(budgets, budget_flop, rtol=1e-3, atol=0)
-
-
-def n_runs(count: int) -> str:
-    """A number of runs in words."""
-    return f"{count:,} run{'' if count == 1 else 's'}"
 
 
 def _left_out(each: Excluded) -> Finding:
