@@ -18,6 +18,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from toolkit.doors import softmax_backward
+
 # Above this many tokens the fused kernel wins, which never stores a text's whole square.
 LONGEST_EXPLICIT = 256
 
@@ -207,9 +209,9 @@ class _Explicit(torch.autograd.Function):
             query, key, value = stacked.unbind()
             inward = _by_slot(g, window).flatten(0, 1)
             exact = _exact(weights)
-            scores = torch._softmax_backward_data(
-                torch.bmm(inward, value.mT).to(exact), weights.to(exact), -1, exact
-            ).to(weights.dtype)
+            scores = softmax_backward(torch.bmm(inward, value.mT).to(exact), weights.to(exact)).to(
+                weights.dtype
+            )
             products = (scores, key), (scores.mT, query), (weights.mT, inward)
             for part, (left, right) in zip(result.unbind(2), products, strict=True):
                 out = _by_slot(part, window)

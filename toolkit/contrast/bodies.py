@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager, nullcontext, suppress
 from typing import Any
 
 import numpy as np
@@ -24,6 +24,7 @@ from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 from toolkit.contrast.attention import Layout, Rotary, attend, lay_out
 from toolkit.contrast.precision import FLOAT32, arithmetic, resolve, rounded_weights
 from toolkit.decoders import find_blocks
+from toolkit.doors import attending
 from toolkit.errors import ToolkitError
 
 PACKED = "packed_causal"
@@ -235,16 +236,12 @@ class HubBody(Body):
 
     @contextmanager
     def ready(self) -> Iterator[None]:
-        config, training = self.model.config, self.model.training
-        attention = config._attn_implementation
+        training = self.model.training
         self.model.eval()  # dropout would make a recomputed chunk another one
-        if self.packed:
-            config._attn_implementation = PACKED
         try:
-            with super().ready():
+            with attending(self.model, PACKED) if self.packed else nullcontext(), super().ready():
                 yield
         finally:
-            config._attn_implementation = attention
             self.model.train(training)
 
     def _prefix(self, tokens: Tensor, layout: Layout) -> Any:

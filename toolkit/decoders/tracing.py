@@ -14,11 +14,10 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import flop_registry
 
 from toolkit.decoders.shapes import INPUT, Product
+from toolkit.doors import DispatchMode, leaves
 
 # Two lengths tell what of a product's cost grows with tokens from what grows with their square.
 _LENGTHS = (8, 16)
@@ -107,7 +106,7 @@ def _run(model: Any, blocks: Any, length: int, *, masked: bool) -> _Watch:
     return watch
 
 
-class _Watch(TorchDispatchMode):
+class _Watch(DispatchMode):
     """Follows which parameters each tensor depends on, and notes every product."""
 
     def __init__(self, model: Any, blocks: Any) -> None:
@@ -148,13 +147,13 @@ class _Watch(TorchDispatchMode):
     ) -> Any:
         kwargs = kwargs or {}
         out = func(*args, **kwargs)
-        read = [x for x in tree_leaves((args, kwargs)) if isinstance(x, Tensor)]
+        read = [x for x in leaves((args, kwargs)) if isinstance(x, Tensor)]
         sources = frozenset().union(*(self._of(x) for x in read))
-        for tensor in tree_leaves(out):
+        for tensor in leaves(out):
             if isinstance(tensor, Tensor):
                 self._set(tensor, sources)
         self.used[self.place] |= sources
-        packet = func._overloadpacket
+        packet = func.overloadpacket
         if packet in flop_registry:
             flop = flop_registry[packet](*args, **kwargs, out_val=out)
             left, right = map(self._of, read[-2:])

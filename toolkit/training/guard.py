@@ -7,8 +7,6 @@ the one at hand: torch's own count, and the decoder's plain forward pass with a 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,6 +15,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from toolkit.contrast.packing import plan_step
 from toolkit.contrast.step import ContrastiveStep, lay_out_all
+from toolkit.doors import attending
 from toolkit.errors import ToolkitError
 from toolkit.flops import step_flops
 from toolkit.pairs.tokens import Ragged
@@ -45,7 +44,7 @@ def try_out(model: PreTrainedModel, decoder: Decoder, method: Method) -> None:
     ids = np.arange(_LENGTHS.sum(), dtype=np.int32) % decoder.shape.vocabulary
     texts = Ragged(ids, _LENGTHS)
     try:
-        with _countable(model):
+        with attending(model, "eager"):
             step = ContrastiveStep(model, temperature=0.05, precision="float32")
             _same_states(step, texts, decoder.name)
             _same_flop(step, texts, decoder, method)
@@ -58,17 +57,6 @@ def try_out(model: PreTrainedModel, decoder: Decoder, method: Method) -> None:
         ) from error
     for parameter in model.parameters():
         parameter.grad = None
-
-
-@contextmanager
-def _countable(model: Any) -> Iterator[None]:
-    """With attention as plain products, which torch's counter sees on a CPU."""
-    attention = model.config._attn_implementation
-    model.config._attn_implementation = "eager"
-    try:
-        yield
-    finally:
-        model.config._attn_implementation = attention
 
 
 @torch.no_grad()

@@ -67,7 +67,7 @@ def documents(*, held_out: bool = False) -> Iterator[str]:
 
 def make_tokenizer(folder: Path = TOKENIZER) -> None:
     """Train the suite's byte-level BPE tokenizer on the training side and save it to `folder`."""
-    from tokenizers import ByteLevelBPETokenizer
+    from tokenizers import ByteLevelBPETokenizer, Tokenizer
     from transformers import PreTrainedTokenizerFast
 
     bpe = ByteLevelBPETokenizer()
@@ -78,7 +78,7 @@ def make_tokenizer(folder: Path = TOKENIZER) -> None:
         show_progress=False,
     )
     tokenizer = PreTrainedTokenizerFast(
-        tokenizer_object=bpe._tokenizer,
+        tokenizer_object=Tokenizer.from_str(bpe.to_str()),
         bos_token=END_OF_TEXT,
         eos_token=END_OF_TEXT,
         pad_token=END_OF_TEXT,
