@@ -142,6 +142,14 @@ def trainable_params(shape: Shape, method: Method) -> int:
     return shape.layers * (method.lora_rank or 0) * widths
 
 
+def trained_values(shape: Shape, method: Method) -> int:
+    """How many numbers are trained, embeddings included: what an encoder is kept as."""
+    if method.name == "full":
+        return shape.encoder_params
+    adapter = (method.lora_rank or 0) * (shape.vocabulary + shape.hidden)
+    return trainable_params(shape, method) + adapter * adapts_embedding(shape, method)
+
+
 def apply(model: PreTrainedModel, method: Method, seed: int) -> PreTrainedModel:
     """Make exactly the method's parameters trainable, in place; add adapters for lora.
 

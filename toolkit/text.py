@@ -38,6 +38,16 @@ def count(value: float) -> str:
     return f"{rounded:.3g}"
 
 
+def size(taken: float) -> str:
+    """Bytes to three digits, in thousands: 950 bytes, 1.2 MB, 3 GB."""
+    if taken < 999.5:
+        return f"{taken:.0f} bytes"
+    for unit, bytes_ in (("TB", 1e12), ("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
+        if float(f"{taken:.3g}") >= bytes_:
+            return f"{taken / bytes_:.3g} {unit}"
+    raise AssertionError
+
+
 def read_number(text: str) -> float:
     """The positive number that a person wrote: 3e12, 3×10¹², 10^12, 30k, 1.2M or 30,000.
 

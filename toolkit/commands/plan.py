@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import argparse
 import json
+import shutil
 from typing import Any
 
 from toolkit import hardware
 from toolkit.arguments import positive, whole
+from toolkit.sweep import keeping
 from toolkit.sweep.folders import RunState
 from toolkit.sweep.plan import Cost, Plan, cost, makespan, rates, read_plan
 from toolkit.sweep.preflight import validate
-from toolkit.text import duration, scientific, table
+from toolkit.text import duration, scientific, size, table
+from toolkit.words import n_runs
 
 HELP = "show what a sweep would run, with its FLOPs and hours, before anything starts"
 
@@ -63,6 +66,7 @@ def _facts(
     workers = workers or plan.workers or hardware.cpu_cores()
     left = [price for state, price in zip(states, costs, strict=True) if not state.ended]
     flop = sum(price.flop for price in left)
+    disk, most = keeping.disk_left(plan, states, workers)
     return {
         "sweep": str(plan.folder),
         "title": plan.title,
@@ -74,6 +78,11 @@ def _facts(
         "cpu_workers": workers,
         "cpu_seconds_left": makespan((price.seconds(seen) for price in left), workers),
         "cpu_rates_from": "finished runs" if seen else "a guess",
+        "keep": plan.keep,
+        "ended_without_encoder": [c.run_id for c in keeping.missing(plan, states)],
+        "disk_bytes": disk,
+        "disk_bytes_at_most": most,
+        "disk_bytes_free": shutil.disk_usage(plan.folder).free,
         "gpu_hours_left": {name: flop * per_flop for name, per_flop in hours.items()},
     }
 
@@ -116,6 +125,12 @@ def _show(
         f"\n{facts['planned']} runs, {facts['ended']} of them done; "
         f"left: {scientific(facts['flop_model_left'])} model FLOP"
     )
+    if lost := facts["ended_without_encoder"]:
+        folder = plan.folder / "runs" / lost[0]
+        print(
+            f"{n_runs(len(lost))} ended before this was asked for and kept none; to do one again: "
+            f"python -m toolkit train {folder} --keep"
+        )
     if facts["planned"] == facts["ended"]:
         return
     seconds, workers = facts["cpu_seconds_left"], facts["cpu_workers"]
@@ -124,3 +139,20 @@ def _show(
     print(f"on one GPU, at {utilisation:.0%} of its dense bf16 peak:")
     for name, hours in facts["gpu_hours_left"].items():
         print(f"  {name:<9} {hours:,.3g} hours")
+    print(_disk(facts))
+
+
+def _disk(facts: dict[str, Any]) -> str:
+    """What is kept of the runs, and what that takes."""
+    if facts["keep"] == "none":
+        return "encoders: none is kept (keep: best or keep: all in the sweep.yaml keeps them)"
+    which = {
+        "all": "that of every run",
+        "best": "that of the best run of each method at each budget",
+    }[facts["keep"]]
+    most = facts["disk_bytes_at_most"]
+    more = f", {size(most)} on the way" if most > facts["disk_bytes"] else ""
+    return (
+        f"encoders: {which} is kept, about {size(facts['disk_bytes'])} of disk{more}; "
+        f"{size(facts['disk_bytes_free'])} are free"
+    )

@@ -121,11 +121,12 @@ def _execute(
     import papermill
 
     logging.getLogger("papermill").setLevel(logging.CRITICAL)
+    keep = {"keep": True} if folder.keep else {}
     try:
         papermill.execute_notebook(
             _literal(template),
             _literal(folder.running_notebook),
-            {**folder.config.to_dict(), "folder": str(folder.path)},
+            {**folder.config.to_dict(), "folder": str(folder.path), **keep},
             km=kernel,
             kernel_name="python3",
             language="python",

@@ -158,6 +158,7 @@ class Cluster:
             run_task,
             str(folder.path),
             folder.config.to_dict(),
+            folder.keep,
             str(self.template.path.resolve()),
             str(Path.cwd()),
             self.warm,
@@ -207,6 +208,7 @@ _hosts_lock = threading.Lock()
 def run_task(
     folder: str,
     config: dict[str, Any],
+    keep: bool,
     template: str,
     cwd: str,
     warm: bool,
@@ -232,7 +234,7 @@ def run_task(
             host = _hosts[template, warm] = KernelHost(preload, threads=threads, warm=warm)
     with _killed_when_cancelled(worker, host):
         state = attempt(
-            RunFolder(Path(folder), RunConfig.from_dict(config)),
+            RunFolder(Path(folder), RunConfig.from_dict(config), keep),
             Path(template),
             host,
             cwd=Path(cwd),

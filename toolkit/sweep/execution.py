@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING
 from toolkit import hardware
 from toolkit.errors import ToolkitError
 from toolkit.runs import table_csv, write_atomically
-from toolkit.sweep import locks
+from toolkit.sweep import keeping, locks
 from toolkit.sweep.folders import STATES, RunFolder, RunState
 from toolkit.sweep.plan import Plan, cost, rates
 from toolkit.sweep.preflight import validate
@@ -194,6 +194,7 @@ def run_sweep(
             seen = rates(states.values())
             todo.sort(key=lambda config: cost(config).seconds(seen), reverse=True)
             number = min(workers or plan.workers or default_workers(), len(todo))
+            keeping.check_disk(plan, states.values(), number)
             folders = [plan.run_folder(config) for config in todo]
             for folder in folders:
                 folder.check()
@@ -218,9 +219,11 @@ def run_sweep(
                     states[state.config] = state
                     if state.ended:
                         write_table(plan, states.values())
+                        keeping.prune(plan, states.values())
                     ended(state)
                 stopped = crew.stopped.is_set()
         write_table(plan, states.values())
+        keeping.prune(plan, states.values())
     return Summary(tuple(states.values()), len(todo), time.monotonic() - begin, stopped)
 
 

@@ -18,6 +18,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -58,10 +59,12 @@ class RunFolder:
 
     Attributes:
         path: Its place. config: The run that belongs there.
+        keep: Whether its encoder is to stay there (`toolkit.training.kept`).
     """
 
     path: Path
     config: RunConfig
+    keep: bool = False
 
     @property
     def record(self) -> Path:
@@ -122,8 +125,11 @@ class RunFolder:
     def prepare(self) -> None:
         """Make the folder ready for a new attempt: what is damaged or another's is moved aside."""
         self.path.mkdir(parents=True, exist_ok=True)
-        for litter in self.path.glob(".*.json.*.tmp"):  # Of a write that never came to its end.
-            litter.unlink(missing_ok=True)
+        for litter in self.path.glob(".*.tmp"):  # Of a write that never came to its end.
+            if litter.is_dir() and not litter.is_symlink():
+                shutil.rmtree(litter)
+            else:
+                litter.unlink(missing_ok=True)
         if self.record.exists():
             with contextlib.suppress(ToolkitError):
                 read_record(self.record, self.config)

@@ -9,6 +9,7 @@ The file is written by a person::
       - {method: [full, bias], decoder: [small-7k, small-15k], budget_flop: [1e11, 3e11]}
       - {method: lora, lora_rank: [4, 8], decoder: small-15k, budget_flop: 3e11}
     workers: 2                             # optional: notebooks at a time
+    keep: best                             # optional: encoders of which runs; best, all or none
     template: train.ipynb                  # optional: one of the project's notebooks
 
 Everything is decided here before a run starts, without torch: which runs there are, that each can
@@ -37,7 +38,8 @@ from toolkit.sweep.folders import RunFolder, RunState
 from toolkit.sweep.templates import DEFAULT, Template, find
 
 FILE = "sweep.yaml"
-KEYS = ("title", "about", "base", "grid", "workers", "template")
+KEYS = ("title", "about", "base", "grid", "workers", "keep", "template")
+KEEP = ("none", "best", "all")
 MOST_RUNS = 100_000
 # The study's pairs, where the real lengths are not known yet (see `toolkit.flops`).
 QUERY_TOKENS, POSITIVE_TOKENS = 14, 64
@@ -53,6 +55,7 @@ class Plan:
         configs: The runs, distinct, in the order of the file.
         workers: Notebooks at a time; None leaves it to the machine.
         template: The notebook that one run executes.
+        keep: Which runs keep their encoder: none, best or all (`toolkit.sweep.keeping`).
     """
 
     folder: Path
@@ -61,9 +64,10 @@ class Plan:
     configs: tuple[RunConfig, ...]
     workers: int | None
     template: Template
+    keep: str = "none"
 
     def run_folder(self, config: RunConfig) -> RunFolder:
-        return RunFolder(self.folder / "runs" / config.run_id, config)
+        return RunFolder(self.folder / "runs" / config.run_id, config, self.keep != "none")
 
     def states(self) -> list[RunState]:
         """What became of each run, from the evidence in its folder."""
@@ -134,6 +138,9 @@ def _plan(folder: Path, values: Any, template: str | Path | None) -> Plan:
     workers = values.get("workers")
     if workers is not None and (type(workers) is not int or workers < 1):
         raise ToolkitError(f"workers must be a whole number from 1, not {reprlib.repr(workers)}")
+    keep = values.get("keep") or "none"
+    if keep not in KEEP:
+        raise ToolkitError(f"unknown keep {reprlib.repr(keep)}{nearest(str(keep), KEEP)}")
     return Plan(
         folder=folder,
         title=texts["title"],
@@ -143,6 +150,7 @@ def _plan(folder: Path, values: Any, template: str | Path | None) -> Plan:
         template=Template(Path(template))
         if template is not None
         else find(values.get("template", DEFAULT)),
+        keep=keep,
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import reprlib
 from collections.abc import Iterable
 from importlib.util import find_spec
 from pathlib import Path
@@ -36,7 +37,7 @@ def validate(plan: Plan, configs: Iterable[RunConfig] | None = None) -> None:
     found: list[ToolkitError] = []
     meant = list(plan.configs if configs is None else configs)
     with noting(found):
-        plan.template.check()
+        plan.template.check(keep=plan.keep != "none")
     if meant:
         with noting(found):
             check_folder(plan.folder)
@@ -53,13 +54,18 @@ def validate(plan: Plan, configs: Iterable[RunConfig] | None = None) -> None:
 
 
 def check_run(
-    config: RunConfig, folder: str | Path | None = None, export_to: str | Path | None = None
+    config: RunConfig,
+    folder: str | Path | None = None,
+    export_to: str | Path | None = None,
+    *,
+    keep: bool = False,
 ) -> None:
     """Make sure that one run can start, and that what comes of it can be kept.
 
     Args:
         config: The run's.
         folder: Of its record and checkpoints, if any. export_to: Of its encoder, if any.
+        keep: Whether its encoder is to stay in `folder`.
 
     Raises:
         ToolkitError: Something is in the way; the sentence says all that is.
@@ -68,6 +74,8 @@ def check_run(
     from toolkit.training.folder import check_own
 
     found = problems(config)
+    with noting(found):
+        _check_keep(keep, folder)
     if folder:
         with noting(found):
             check_own(Path(folder), config)
@@ -75,6 +83,13 @@ def check_run(
         with noting(found):
             check_export(config, Path(export_to))
     refuse(found)
+
+
+def _check_keep(keep: object, folder: object) -> None:
+    if not isinstance(keep, bool):
+        raise ToolkitError(f"keep is true or false for one run, not {reprlib.repr(keep)}")
+    if keep and not folder:
+        raise ToolkitError("keep needs a folder for the encoder to stay in: give folder as well")
 
 
 def problems(config: RunConfig) -> list[ToolkitError]:

@@ -37,15 +37,16 @@ class Template:
 
     path: Path
 
-    def check(self) -> None:
-        """Make sure that it takes every parameter of a run.
+    def check(self, *, keep: bool = False) -> None:
+        """Make sure that it takes every parameter of a run, and `keep` where encoders are kept.
 
         Raises:
             ToolkitError: It lacks one. Papermill would only warn, and the notebook would run with
                 a value of its own: every run would be another than the planned one.
         """
         taken = set(assigned(self._statements(tag="parameters")))
-        missing = {*(field.name for field in fields(RunConfig)), "folder"} - taken
+        wanted = {*(field.name for field in fields(RunConfig)), "folder"}
+        missing = (wanted | {"keep"} if keep else wanted) - taken
         if missing:
             raise ToolkitError(
                 f"{self.path} has no parameter {', '.join(sorted(missing))} "

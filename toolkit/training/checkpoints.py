@@ -7,7 +7,6 @@ files, is in a folder of its final name; anything else is ignored.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import shutil
@@ -16,10 +15,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
-from safetensors.torch import load_file, save_file
 
 from toolkit.errors import ToolkitError
 from toolkit.runs import RunConfig, as_made
+from toolkit.training import weights
 
 if TYPE_CHECKING:
     from torch import nn
@@ -50,11 +49,10 @@ def save(folder: Path, state: State, model: nn.Module, optimizer: torch.optim.Op
     building = folder / f".{state.name}.{os.getpid()}.tmp"
     shutil.rmtree(building, ignore_errors=True)
     building.mkdir(parents=True)
-    trained = {name: p.detach() for name, p in model.named_parameters() if p.requires_grad}
-    save_file(trained, building / "trained.safetensors")
+    weights.write(model, building / "trained.safetensors")
     rest = {"optimizer": optimizer.state_dict(), "rng": torch.get_rng_state()}
     torch.save(rest, building / "optimizer.pt")
-    digests = {path.name: _digest(path) for path in sorted(building.iterdir())}
+    digests = {path.name: weights.digest(path) for path in sorted(building.iterdir())}
     with open(building / "state.json", "w", encoding="utf-8") as file:
         json.dump({**asdict(state), "digests": digests}, file)
         file.flush()
@@ -73,14 +71,9 @@ def restore(
         state = _read(path)
         if state is None or as_made(state.config) != config:
             continue
-        weights = load_file(path / "trained.safetensors")
-        trained = {name: p for name, p in model.named_parameters() if p.requires_grad}
-        if weights.keys() != trained.keys():
-            continue
         rest = torch.load(path / "optimizer.pt", weights_only=True, map_location="cpu")
-        with torch.no_grad():
-            for name, parameter in trained.items():
-                parameter.copy_(weights[name])
+        if not weights.read(model, path / "trained.safetensors"):
+            continue
         optimizer.load_state_dict(rest["optimizer"])
         torch.set_rng_state(rest["rng"])
         return state
@@ -101,15 +94,10 @@ def _read(path: Path) -> State | None:
         digests = values.pop("digests")
         if set(digests) != {"trained.safetensors", "optimizer.pt"}:
             return None
-        if any(_digest(path / name) != digest for name, digest in digests.items()):
+        if any(weights.digest(path / name) != digest for name, digest in digests.items()):
             return None
         state = State(**values)
         as_made(state.config)
         return state
     except (OSError, ValueError, KeyError, TypeError, AttributeError, ToolkitError):
         return None
-
-
-def _digest(path: Path) -> str:
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

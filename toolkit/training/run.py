@@ -20,7 +20,7 @@ from toolkit.contrast.packing import plan_step
 from toolkit.contrast.step import ContrastiveStep
 from toolkit.pairs.tokens import TokenisedPairs, tokenise
 from toolkit.runs import RunConfig, RunRecord, write_atomically
-from toolkit.training import checkpoints, defaults
+from toolkit.training import checkpoints, defaults, kept
 from toolkit.training.evaluation import Evaluation, HeldOut, evaluate, held_out_set
 from toolkit.training.folder import check_own
 from toolkit.training.guard import try_out
@@ -157,18 +157,20 @@ def train(
     folder: Path | None = None,
     *,
     progress: Callable[[Progress], None] = lambda point: None,
+    keep: bool = False,
     checkpoint_seconds: float = _CHECKPOINT_SECONDS,
 ) -> RunRecord:
     """Fine-tune a decoder into an encoder on the budget and report what came of it.
 
     Where `folder` is given, the run checkpoints there, goes on from its newest checkpoint, and
-    leaves its record in `record.json`, written last and atomically.
+    leaves its record in `record.json`, written last and atomically. If it is to `keep` its encoder,
+    that lies there as well (`toolkit.training.kept`), but for a run that diverged.
 
     Raises:
         ToolkitError: The configuration cannot be run, or the folder holds another run.
     """
     record, _ = train_encoder(
-        config, folder, progress=progress, checkpoint_seconds=checkpoint_seconds
+        config, folder, progress=progress, keep=keep, checkpoint_seconds=checkpoint_seconds
     )
     return record
 
@@ -178,6 +180,7 @@ def train_encoder(
     folder: Path | None = None,
     *,
     progress: Callable[[Progress], None] = lambda point: None,
+    keep: bool = False,
     checkpoint_seconds: float = _CHECKPOINT_SECONDS,
 ) -> tuple[RunRecord, PreTrainedModel]:
     """`train`, with the trained encoder beside the record."""
@@ -196,6 +199,8 @@ def train_encoder(
         final, diverged = None, True
     record = _record(run, steps_done, seconds, final)
     if folder is not None and distributed.rank() == 0:
+        if keep and final is not None:
+            kept.keep(folder, config, model)
         write_atomically(folder / "record.json", record.to_json())
         checkpoints.remove(folder)
     return record, model
