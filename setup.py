@@ -1,4 +1,5 @@
-"""What a wheel has besides the package: notebooks and the smallest decoders, in toolkit/files/.
+"""What a wheel has besides the package: notebooks, the smallest decoders and the
+reference study's run table, in toolkit/files/.
 
 Everything else about the build stands in pyproject.toml.
 """
@@ -12,6 +13,8 @@ from setuptools.command.build_py import build_py
 HERE = Path(__file__).parent
 PATTERNS = (
     "notebooks/*.ipynb",
+    "runs/reference/runs.csv",
+    "runs/reference/test/runs.csv",
     "runs/suite/tokenizer/*",
     "runs/suite/small-3k/*",
     "runs/suite/small-7k/*",

@@ -11,3 +11,4 @@ _FILES = CHECKOUT or _PACKAGE / "files"
 
 NOTEBOOKS = _FILES / "notebooks"
 SUITE = _FILES / "runs" / "suite"
+REFERENCE = _FILES / "runs" / "reference"

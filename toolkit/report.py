@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import shutil
 import tempfile
 from collections.abc import Mapping, Sequence
 from html import escape
@@ -27,6 +28,7 @@ from toolkit.recipe.study import Study
 from toolkit.recipe.trial import Trial, put_to_test
 from toolkit.runs import write_atomically
 from toolkit.tables import read_table
+from toolkit.tables.published import table_path
 from toolkit.text import count, scientific
 from toolkit.words import loss, method_name, say, signed, spread
 from toolkit.writing import check_folder
@@ -249,6 +251,7 @@ def build(
         ToolkitError: The table is missing or wrong, its folder cannot be written in, or the
             notebook failed.
     """
+    sweep = _own_copy(sweep)
     table = read_table(sweep, **(reading or {}))
     check_folder(output_folder(sweep))
     study = Study.of(table)
@@ -259,6 +262,23 @@ def build(
     write_atomically(folder / NOTEBOOK, notebook)
     write_atomically(folder / HTML, as_html(notebook, f"Report: {folder.resolve().name}"))
     return study
+
+
+def _own_copy(sweep: str | Path) -> str | Path:
+    """The sweep; of a table by name, which no report goes beside, a copy in a folder of that name
+    where we are, its test with it."""
+    source = table_path(sweep)
+    if source == Path(sweep):
+        return sweep
+    own = Path(str(sweep))
+    check_folder(own)
+    tables = ("runs.csv", f"{TEST}/runs.csv") if source.is_dir() else ("",)
+    for table in tables:
+        if (found := source / table).is_file():
+            target = own / (table or "runs.csv")
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(found, target)
+    return own
 
 
 def _execute(sweep: str | Path, budget_flop: float | None, reading: Mapping[str, Any]) -> str:

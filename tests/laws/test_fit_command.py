@@ -1,20 +1,16 @@
 """`python -m toolkit fit`: flags, JSON keys, and mistakes that end in one sentence."""
 
 import json
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 
+from tests.laws.published import published
 from tests.laws.simulation import isoflop_table
 from toolkit.cli import main
 from toolkit.laws import FORMS
 
-PUBLISHED = Path(__file__).parents[2].parent / "shared" / "laws"
-published = pytest.mark.skipif(
-    not PUBLISHED.is_dir(), reason="the published tables are not beside the project"
-)
 KEYS = {
     "form", "objective", "status", "n_points", "dropped", "params", "derived", "starts", "rivals",
     "warnings",
@@ -321,10 +317,9 @@ def test_the_text_names_the_law_its_intervals_and_its_warnings(points, capsys):
     assert "too few to judge" in text
 
 
-@published
 def test_the_published_chinchilla_fit_comes_from_the_command_line(fit_json):
     report = fit_json(
-        PUBLISHED / "chinchilla_points.csv", "--form", "parametric", "--flop", "train_flop",
+        published("chinchilla"), "--form", "parametric", "--flop", "train_flop",
         "--drop-highest-loss", 5, "--bootstrap", 0,
     )  # fmt: skip
     assert report["objective"] <= 1.01830e-3
@@ -332,10 +327,9 @@ def test_the_published_chinchilla_fit_comes_from_the_command_line(fit_json):
     assert report["params"]["alpha"]["value"] == pytest.approx(0.3473, abs=1e-3)
 
 
-@published
 def test_the_published_chinchilla_fit_comes_from_a_form_of_ones_own(fit_json):
     report = fit_json(
-        PUBLISHED / "chinchilla_points.csv", "--objective", "huber-log", "--drop-highest-loss", 5,
+        published("chinchilla"), "--objective", "huber-log", "--drop-highest-loss", 5,
         "--form", "E + A*(params/1e6)**-alpha + B*(train_flop/(6*params))**-beta",
         "--bootstrap", 0, "--starts", 50,
     )  # fmt: skip
@@ -346,17 +340,15 @@ def test_the_published_chinchilla_fit_comes_from_a_form_of_ones_own(fit_json):
     assert report["middle"]["amplitudes"]["A"]["value"] == pytest.approx(0.379, abs=0.002)
 
 
-@published
 def test_the_published_llama_3_law_comes_from_the_command_line(fit_json):
-    report = fit_json(PUBLISHED / "llama3_isoflop_points.csv", "--form", "isoflop")
+    report = fit_json(published("llama3"), "--form", "isoflop")
     assert report["params"]["exponent"]["value"] == pytest.approx(0.537, abs=0.002)
     assert report["params"]["coefficient"]["value"] == pytest.approx(0.299, rel=0.01)
 
 
-@published
 def test_the_published_refinedweb_exponents_come_from_the_command_line(fit_json):
     report = fit_json(
-        PUBLISHED / "refinedweb_optima.csv", "--form", "power", "--x", "budget_flop", "--y",
+        published("refinedweb"), "--form", "power", "--x", "budget_flop", "--y",
         "params_opt", "--sigma", "params_opt_std", "--group", "config", "--bootstrap", 0,
     )  # fmt: skip
     found = [group["params"]["exponent"]["value"] for group in report["groups"].values()]

@@ -1,19 +1,14 @@
 """Fits: known truth recovered, published fits reproduced, and honest words about both."""
 
-from pathlib import Path
-
 import numpy as np
 import pandas as pd
 import pytest
 
+from tests.laws.published import published
 from toolkit.errors import ToolkitError
 from toolkit.laws import FORMS, Objective, fit, profile
 from toolkit.laws.search import given_start
 
-PUBLISHED = Path(__file__).parents[2].parent / "shared" / "laws"
-published = pytest.mark.skipif(
-    not PUBLISHED.is_dir(), reason="the published tables are not beside the project"
-)
 GRID = np.stack(
     [a.ravel() for a in np.meshgrid(np.geomspace(1e7, 1e10, 6), np.geomspace(1e9, 1e12, 6))]
 )
@@ -34,7 +29,7 @@ TOLD = {name: {"ceiling": LN_K} if "bounded" in name else {} for name in TRUTH}
 
 
 def chinchilla():
-    table = pd.read_csv(PUBLISHED / "chinchilla_points.csv")
+    table = pd.read_csv(published("chinchilla"))
     return table.assign(tokens=table.train_flop / (6 * table.params))
 
 
@@ -415,7 +410,6 @@ def test_the_same_seed_gives_the_same_fit():
     )
 
 
-@published
 def test_the_chinchilla_fit_is_reproduced():
     table = without_outliers(chinchilla())
     found = fit("parametric", table[["params", "tokens"]].to_numpy().T, table.loss)
@@ -430,7 +424,6 @@ def test_the_chinchilla_fit_is_reproduced():
     assert found.status == "ok"
 
 
-@published
 def test_all_chinchilla_rows_give_another_law():
     table = chinchilla()
     found = fit("parametric", table[["params", "tokens"]].to_numpy().T, table.loss)
@@ -438,7 +431,6 @@ def test_all_chinchilla_rows_give_another_law():
     assert found.params["B"].value == pytest.approx(12_800, rel=0.02)
 
 
-@published
 def test_the_chinchilla_intervals_agree_with_the_published_ones():
     table = without_outliers(chinchilla())
     inputs = table[["params", "tokens"]].to_numpy().T
@@ -457,24 +449,22 @@ def test_the_chinchilla_intervals_agree_with_the_published_ones():
         assert 1 / 1.5 < (ours.high - ours.low) / (high - low) < 1.5
 
 
-@published
 @pytest.mark.parametrize(
     ("config", "exponent"), [(0, 0.83530), (1, 0.70647), (2, 0.60204), (3, 0.57149), (4, 0.49690)]
 )
 def test_the_refinedweb_exponents_are_reproduced(config, exponent):
-    table = pd.read_csv(PUBLISHED / "refinedweb_optima.csv").dropna()
+    table = pd.read_csv(published("refinedweb")).dropna()
     rows = table[table.config == config]
     found = fit("power", rows.budget_flop, rows.params_opt, sigma=rows.params_opt_std)
     assert found.params["exponent"].value == pytest.approx(exponent, abs=1e-4)
 
 
-@published
 @pytest.mark.parametrize(
     ("config", "theta"), [(0, (2.6599, 1322.35, 0.17518)), (4, (2.0056, 128.93, 0.10597))]
 )
 @pytest.mark.parametrize("start", [None, {"E": 1.0, "alpha": 0.1}])
 def test_the_refinedweb_saturating_laws_are_reproduced_from_any_start(config, theta, start):
-    table = pd.read_csv(PUBLISHED / "refinedweb_optima.csv").dropna()
+    table = pd.read_csv(published("refinedweb")).dropna()
     rows = table[(table.config == config) & table.budget_flop.between(1e16, 5e17)]
     found = fit("saturating", rows.budget_flop, rows.loss_opt, start=start)
     assert found.theta == pytest.approx(theta, rel=5e-5)

@@ -2,16 +2,15 @@
 
 import json
 import math
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 
+from tests.laws.published import published
 from toolkit.errors import ToolkitError
 from toolkit.laws import as_json, compare_laws, fit_isoflop, parabola
 
-PUBLISHED = Path(__file__).parents[2].parent / "shared" / "laws"
 SIZES = np.geomspace(1e4, 1e6, 7)
 
 
@@ -177,11 +176,8 @@ def test_methods_that_never_meet_are_said_to_show_no_crossover():
     assert "no crossover" in found.statement
 
 
-@pytest.mark.skipif(
-    not PUBLISHED.is_dir(), reason="the published tables are not beside the project"
-)
 def test_the_llama_3_optima_are_reproduced():
-    table = pd.read_csv(PUBLISHED / "llama3_isoflop_points.csv")
+    table = pd.read_csv(published("llama3"))
     law = fit_isoflop(table, x="tokens", resamples=0).tokens_law
     assert law.exponent.value == pytest.approx(0.537, abs=0.002)
     assert law.coefficient.value == pytest.approx(0.299, rel=0.01)

@@ -123,6 +123,7 @@ _COLUMN_HELP = {
 
 def run(args: argparse.Namespace) -> int:
     from toolkit.tables import notes
+    from toolkit.tables.published import table_path
     from toolkit.words import n_runs
     from toolkit.writing import check_folder
 
@@ -130,7 +131,7 @@ def run(args: argparse.Namespace) -> int:
         check_folder(args.figures)
     table, columns, options = _read(args)
     left_out: tuple[Excluded, ...] = ()
-    if Path(args.table).is_dir():
+    if table_path(args.table).is_dir():
         table, left_out = _counting(table, args, options)
     said = notes(table)
     make = _alone if args.group is None else _grouped

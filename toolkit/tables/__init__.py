@@ -17,6 +17,7 @@ from toolkit.tables import labels, units
 from toolkit.tables.files import read_file
 from toolkit.tables.names import COUNTS, MEASURES, find, key, name_columns
 from toolkit.tables.numbers import as_numbers
+from toolkit.tables.published import table_path
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -35,10 +36,11 @@ def read_table(
     roles: Mapping[str, str] | None = None,
     kept: Sequence[str] = (),
 ) -> pd.DataFrame:
-    """The run table of a sweep's folder (its `runs.csv`) or of any file that `files` reads.
+    """The run table of a sweep's folder (its `runs.csv`), of any file that `files` reads, or of
+    a name that `published` knows.
 
     Args:
-        source: Path of the folder or file.
+        source: Path of the folder or file, or the name where there is no such path.
         columns: By our name, the file's: `{"params": "Model Size"}`.
         unit: By our name, what one is worth: `{"params": 1e6}` for a column in millions.
         budgets: Each run's budget is taken to be the nearest of these, in FLOP.
@@ -49,7 +51,7 @@ def read_table(
     Raises:
         ToolkitError: There is no such table, it is not a whole one, or a column is not there.
     """
-    path = Path(source)
+    path = table_path(source)
     if path.is_dir():
         path = path / "runs.csv"
     if not path.is_file():

@@ -10,7 +10,10 @@ from toolkit.errors import ToolkitError
 from toolkit.tables.names import role_named
 from toolkit.tables.numbers import read_cell, read_multiple
 
-TABLE = "a sweep's folder, or any run table: CSV, JSONL, Parquet and others"
+TABLE = (
+    "a sweep's folder, any run table (CSV, JSONL, Parquet and others), or a name that "
+    "`python -m toolkit data` lists"
+)
 
 
 def add_arguments(parser: argparse.ArgumentParser, *, grouping: bool = True) -> None:
