@@ -52,7 +52,7 @@ bench: setup  ## measure against the peers; writes benchmarks/results/latest.jso
 
 suite: setup  ## make the small decoders and their tokenizer again (about an hour on two cores)
 	rm -rf runs/suite/tokenizer
-	for name in 3k 7k 15k 38k 85k 200k 559k 1.2m 2.7m; do \
+	for name in 2k 3k 7k 15k 38k 85k 200k 559k 1.2m 2.7m; do \
 	  $(VENV)/bin/papermill notebooks/pretrain.ipynb /dev/null -p decoder small-$$name || exit 1; done
 
 clean:  ## remove the environment and caches (never runs)

@@ -74,11 +74,12 @@ def _small(name: str, layers: int, hidden: int, heads: int, lr: float) -> Decode
     return Decoder(f"small-{name}", shape, str(SUITE_FOLDER / f"small-{name}"), "small", lr)
 
 
-# Pythia's shape rules, 2.0 to 2.8 times apart in non-embedding parameters; small-1.2m has the
+# Pythia's shape rules, 1.9 to 2.8 times apart in non-embedding parameters; small-1.2m has the
 # very shape of pythia-14m apart from its vocabulary.
 SMALL: dict[str, Decoder] = {
     decoder.name: decoder
     for decoder in (
+        _small("2k", 2, 8, 1, 1e-2),
         _small("3k", 1, 16, 2, 1e-2),
         _small("7k", 2, 16, 2, 1e-2),
         _small("15k", 2, 24, 3, 1e-2),
