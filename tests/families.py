@@ -121,6 +121,16 @@ REFUSED: dict[str, tuple[str, dict[str, Any], str]] = {
     "gemma3 with eyes": ("gemma3", {}, "more than a text decoder"),
 }
 
+# Of those counted: why their tokens cannot be made to see later ones exactly.
+ONLY_CAUSAL = {
+    "gpt-neo": "masks later tokens whatever it is told",
+    "stablelm": "masks later tokens whatever it is told",
+    "nemotron": "masks later tokens whatever it is told",
+    "bloom": "ALiBi",
+    "mpt": "ALiBi",
+    "falcon alibi": "ALiBi",
+}
+
 
 def config_of(name: str) -> Any:
     """The configuration of a family, by its name here."""

@@ -2,6 +2,7 @@
 
 import warnings
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pytest
@@ -9,11 +10,21 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 from transformers import AutoModel
 
-from tests.families import COUNTED, REFUSED, config_of
-from tests.tiny import method, neox, texts, tuned
+from tests.families import COUNTED, ONLY_CAUSAL, REFUSED, config_of
+from tests.tiny import SHAPE, method, neox, texts, tuned
+from toolkit.contrast.attention import attend
 from toolkit.contrast.bodies import HubBody
 from toolkit.contrast.step import ContrastiveStep, info_nce
-from toolkit.decoders import Decoder, Shape, config_shape, find, llama_shape, load, neox_shape
+from toolkit.decoders import (
+    Decoder,
+    Shape,
+    check_attention,
+    config_shape,
+    find,
+    llama_shape,
+    load,
+    neox_shape,
+)
 from toolkit.errors import ToolkitError
 from toolkit.flops import step_flops
 from toolkit.training.guard import try_out
@@ -23,12 +34,15 @@ QUERIES, POSITIVES = texts(5, 1, 7), texts(5, 2, 11, seed=1)
 LENGTHS = np.concatenate((QUERIES.lengths, POSITIVES.lengths))
 
 
-def build(name, attention="eager"):
+def build(name, attention="eager", *, bidirectional=False):
     """A decoder of the family with random weights, none of them zero or one throughout."""
+    config = config_of(name)
+    if bidirectional:
+        config.is_causal = False
     with torch.random.fork_rng():
         torch.manual_seed(0)
         model = AutoModel.from_config(
-            config_of(name), attn_implementation=attention, dtype=torch.float32
+            config, attn_implementation=attention, dtype=torch.float32
         ).eval()
         for parameter in model.parameters():
             parameter.data += 0.05 * torch.randn(parameter.shape)
@@ -55,17 +69,26 @@ def plain(model, queries, positives, pooling):
 
 
 @pytest.mark.parametrize("name", COUNTED)
-def test_parameters_flops_loss_and_gradients_are_those_of_a_plain_masked_pass(name):
-    shape = config_shape(config_of(name), name)
-    model = build(name)
+def test_parameters_are_counted(name):
+    shape, model = config_shape(config_of(name), name), build(name)
     positions = [k for k in dict(model.named_parameters()) if "wpe" in k or "embed_positions" in k]
     counted = sum(p.numel() for k, p in model.named_parameters() if k not in positions)
     assert shape.encoder_params == counted
+
+
+BOTH = [(name, False) for name in COUNTED] + [(n, True) for n in COUNTED if n not in ONLY_CAUSAL]
+
+
+@pytest.mark.parametrize(
+    ("name", "bidirectional"), BOTH, ids=[f"{n}{' bidirectional' * b}" for n, b in BOTH]
+)
+def test_flops_loss_and_gradients_are_those_of_a_plain_masked_pass(name, bidirectional):
+    shape = config_shape(config_of(name), name)
     for how in METHODS:
         if how == "bias" and not shape.biases:
             continue
         with warnings.catch_warnings(action="ignore"):  # peft's, of GPT-2's transposed layers
-            model = tuned(build(name), method(how, shape))
+            model = tuned(build(name, bidirectional=bidirectional), method(how, shape))
         described = method(how, shape)
         for pooling in ("mean", "last"):
             step = ContrastiveStep(model, temperature=1 / 20, pooling=pooling)
@@ -105,6 +128,43 @@ def test_recomputation_is_counted_too(name, how, settings):
         shape, method(how, shape), QUERIES.lengths, POSITIVES.lengths, result.execution
     )
     assert flop.hardware == pytest.approx(referee.get_total_flops(), rel=5e-3)
+
+
+@pytest.mark.parametrize("name", COUNTED)
+def test_bidirectional_attention_is_exact_or_refused_before_a_plan(name, tmp_path):
+    config_of(name).save_pretrained(tmp_path)
+    check_attention(str(tmp_path), "causal", 75)
+    if name not in ONLY_CAUSAL:
+        check_attention(str(tmp_path), "bidirectional", 75)
+        return
+    with pytest.raises(ToolkitError, match=ONLY_CAUSAL[name]) as caught:
+        check_attention(str(tmp_path), "bidirectional", 75)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["mistral", "gemma2"])
+def test_texts_longer_than_a_sliding_window_are_not_bidirectional(name, tmp_path):
+    config = config_of(name)
+    config.sliding_window = 48
+    config.save_pretrained(tmp_path)
+    check_attention(str(tmp_path), "bidirectional", 48)
+    with pytest.raises(ToolkitError, match="texts of 49 tokens are longer than its attention win"):
+        check_attention(str(tmp_path), "bidirectional", 49)
+
+
+@pytest.mark.parametrize("name", ["llama", "gpt-neox", "gemma2", "gptj"])
+def test_a_bidirectional_decoder_is_saved_and_loaded_as_one(name, tmp_path):
+    build(name).save_pretrained(tmp_path / "decoder")
+    decoder = find(str(tmp_path / "decoder"))
+    model = load(decoder, bidirectional=True)
+    model.save_pretrained(tmp_path / "encoder")
+    again = AutoModel.from_pretrained(tmp_path / "encoder", dtype=torch.float32)
+    ids = torch.arange(9)[None]
+    states = [m(ids, use_cache=False).last_hidden_state for m in (model, again, load(decoder))]
+    torch.testing.assert_close(states[0], states[1])
+    assert (states[0] - states[2]).abs().max() > 1e-3
+    full = method("full", decoder.shape)
+    try_out(tuned(model, full), decoder, full)
 
 
 @pytest.mark.parametrize("name", REFUSED)
@@ -165,6 +225,20 @@ def test_the_guard_refuses_a_decoder_that_runs_otherwise_than_by_itself(monkeypa
     model = tuned(build("llama"), method("full", shape))
     with pytest.raises(ToolkitError, match=r"hidden states are 5\.0% of their size"):
         try_out(model, Decoder("llama", shape, ""), method("full", shape))
+
+
+def test_the_guard_refuses_a_decoder_that_stays_causal(monkeypatch):
+    model = tuned(neox(double=False), method("full"))
+    model.config.is_causal = False
+    monkeypatch.setattr("toolkit.contrast.bodies.attend", partial(_always_causal, attend))
+    monkeypatch.setattr("toolkit.training.guard._masked", lambda model, texts: torch.zeros(1))
+    monkeypatch.setattr("toolkit.training.guard.TOLERANCE", float("inf"))
+    with pytest.raises(ToolkitError, match="is not bidirectional as transformers runs it"):
+        try_out(model, Decoder("tiny", SHAPE, ""), method("full"))
+
+
+def _always_causal(attend, *args, causal, **kwargs):
+    return attend(*args, causal=True, **kwargs)
 
 
 def test_the_guard_takes_less_than_a_step_of_a_run():

@@ -38,6 +38,7 @@ OWNERS = {
 }
 CONVENTIONS = ("paper", "model", "hardware")
 POOLINGS = ("mean", "last")
+ATTENTIONS = ("causal", "bidirectional")
 PRECISIONS = ("auto", "float32", "bfloat16")
 ENDED = ("finished", "diverged")
 FORMAT = 1
@@ -82,6 +83,8 @@ class RunConfig:
         max_tokens: Texts are cut at so many tokens.
         temperature: Of the contrastive loss; similarities are divided by it.
         pooling: mean over real tokens, or last token.
+        attention: causal, as the decoder was pre-trained, or bidirectional: tokens see the whole
+            text.
         special_tokens: Whether texts get the special tokens that the decoder's tokenizer adds of
             itself (a beginning or an end of text), as in its pre-training; they count in tokens,
             FLOP and `max_tokens`. Tokenizers that add none, as Pythia's, are not changed by it.
@@ -115,6 +118,7 @@ class RunConfig:
     max_tokens: int = part("must agree", 75)
     temperature: float = part("must agree", 0.025)
     pooling: str = part("setting", "mean")
+    attention: str = part("setting", "causal", late=True)
     special_tokens: bool = part("setting", True, late=True)
     trained_blocks: int | float | None = part("setting", None)
     lora_rank: int | None = part("setting", None)
@@ -134,6 +138,7 @@ class RunConfig:
         one_of("method", self.method, METHODS)
         one_of("flop_convention", self.flop_convention, CONVENTIONS)
         one_of("pooling", self.pooling, POOLINGS)
+        one_of("attention", self.attention, ATTENTIONS)
         one_of("precision", self.precision, PRECISIONS)
         positive = ("budget_flop", "temperature", "lr", "batch_pairs", "max_pairs", "max_tokens")
         for name in (*positive, "lora_rank", "lora_alpha", "trained_blocks", "chunk_tokens"):
@@ -235,6 +240,7 @@ SYNONYMS = {
     "chunk_tokens": ("mini_batch_size", "chunk_size", "micro_batch_size"),
     "method": ("mode", "tuning", "finetuning", "finetuning_type", "peft"),
     "pooling": ("pooling_mode", "pool"),
+    "attention": ("attention_mask", "causal", "is_causal", "mask"),
     "special_tokens": ("add_special_tokens", "add_bos_token", "add_eos_token"),
     "seed": ("random_seed", "random_state"),
     "folder": ("output", "output_dir", "out", "save_dir"),

@@ -1,9 +1,10 @@
-"""Causal attention over a packed stream of texts, window by window.
+"""Attention over a packed stream of texts, window by window, causal or bidirectional.
 
 Linear layers see real tokens only. Attention alone needs rectangles: the texts of a chunk are
 sorted by length and those whose length rounds up to the same multiple of 16 share one *window*
 size, so that a handful of batched products serves all texts and vector units run full. Right
-padding needs no mask but the causal one: no real token comes after it.
+padding needs no mask but the causal one, since no real token comes after it; where tokens see later
+ones too, it is masked.
 """
 
 from __future__ import annotations
@@ -57,6 +58,10 @@ class Layout:
     places: Tensor
     real: Tensor
     tokens: Tensor
+
+    def real_keys(self, window: Window) -> Tensor:
+        """1 where a slot of a window holds a token of its own; shape [texts, size]."""
+        return self.real[window.slots].view(window.texts, window.size)
 
 
 def lay_out(ids: np.ndarray, lengths: np.ndarray, sizes: np.ndarray, like: Tensor) -> Layout:
@@ -126,9 +131,15 @@ class Rotary:
 
 
 def attend(
-    mixed: Tensor, layout: Layout, heads: int, scale: float, rotary: Rotary | None = None
+    mixed: Tensor,
+    layout: Layout,
+    heads: int,
+    scale: float,
+    rotary: Rotary | None = None,
+    *,
+    causal: bool = True,
 ) -> Tensor:
-    """Causal attention of each text of a stream to itself.
+    """Attention of each text of a stream to itself.
 
     Args:
         mixed: Queries, keys and values of every token, head by head: GPT-NeoX's order
@@ -137,18 +148,19 @@ def attend(
         heads: Number of heads.
         scale: Scores are multiplied by it.
         rotary: Turns queries and keys of each slot first (`Rotary.at`).
+        causal: Whether a token sees only itself and those before it, or its whole text.
 
     Returns:
         Shape [tokens, heads × head_size].
     """
     longest = layout.windows[-1].size
     if mixed.device.type == "cpu" and longest <= LONGEST_EXPLICIT:
-        return _Explicit.apply(mixed, layout, heads, scale, rotary)
-    return _fused(mixed, layout, heads, scale, rotary)
+        return _Explicit.apply(mixed, layout, heads, scale, rotary, causal)
+    return _fused(mixed, layout, heads, scale, rotary, causal)
 
 
 def _fused(
-    mixed: Tensor, layout: Layout, heads: int, scale: float, rotary: Rotary | None
+    mixed: Tensor, layout: Layout, heads: int, scale: float, rotary: Rotary | None, causal: bool
 ) -> Tensor:
     """By torch's fused kernels: fast on GPUs and for long texts."""
     x = mixed[layout.slots].view(len(layout.slots), heads, 3, -1)
@@ -158,7 +170,8 @@ def _fused(
     parts = []
     for window in layout.windows:
         query, key, value = _by_head(x[window.slots], window).unbind()
-        out = F.scaled_dot_product_attention(query, key, value, is_causal=True, scale=scale)
+        mask = None if causal else layout.real_keys(window)[:, None, None] > 0
+        out = F.scaled_dot_product_attention(query, key, value, mask, is_causal=causal, scale=scale)
         parts.append(out.transpose(1, 2).flatten(2).flatten(0, 1))
     return torch.cat(parts)[layout.tokens]
 
@@ -178,6 +191,7 @@ class _Explicit(torch.autograd.Function):
         heads: int,
         scale: float,
         rotary: Rotary | None,
+        causal: bool,
     ) -> Tensor:
         x = mixed.index_select(0, layout.slots).view(len(layout.slots), heads, 3, -1)
         if rotary is not None:
@@ -188,8 +202,11 @@ class _Explicit(torch.autograd.Function):
         for window in layout.windows:
             stacked = _by_head(x[window.slots], window).flatten(1, 2)
             query, key, value = stacked.unbind()
-            later = _later(window.size, query.dtype, query.device)
-            scores = torch.baddbmm(later, query, key.mT)
+            if causal:
+                unseen = _later(window.size, query.dtype, query.device)
+            else:
+                unseen = _padding(layout.real_keys(window), heads, query.dtype)
+            scores = torch.baddbmm(unseen, query, key.mT)
             weights = scores.softmax(-1, dtype=_exact(scores)).to(scores.dtype)
             _by_slot(result, window).copy_(_product(weights, value).unflatten(0, (-1, heads)))
             saved += [stacked, weights]
@@ -219,7 +236,7 @@ class _Explicit(torch.autograd.Function):
         result[:, :, 0] *= ctx.scale  # the saved queries, and so the keys' gradient, have it
         if ctx.rotary is not None:
             ctx.rotary.turn(result[:, :, :2], back=True)
-        return result.flatten(1).index_select(0, layout.tokens), None, None, None, None
+        return result.flatten(1).index_select(0, layout.tokens), None, None, None, None, None
 
 
 def _by_head(x: Tensor, window: Window) -> Tensor:
@@ -246,3 +263,9 @@ def _exact(x: Tensor) -> torch.dtype:
 def _later(size: int, dtype: torch.dtype, device: torch.device) -> Tensor:
     """What to add to scores so that no token sees a later one; shape [size, size]."""
     return torch.full((size, size), float("-inf"), dtype=dtype, device=device).triu(1)
+
+
+def _padding(real: Tensor, heads: int, dtype: torch.dtype) -> Tensor:
+    """What to add to scores so that no token sees padding; shape [texts × heads, 1, size]."""
+    hidden = torch.zeros_like(real, dtype=dtype).masked_fill_(real == 0, -torch.inf)
+    return hidden.repeat_interleave(heads, 0)[:, None]

@@ -11,6 +11,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, nullcontext, suppress
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -27,7 +28,8 @@ from toolkit.decoders import find_blocks
 from toolkit.doors import attending
 from toolkit.errors import ToolkitError
 
-PACKED = "packed_causal"
+# What transformers' registry calls our attention, causal or not.
+PACKED = {True: "packed_causal", False: "packed_bidirectional"}
 
 
 def body_of(model: PreTrainedModel, precision: str = "auto") -> Body:
@@ -47,6 +49,8 @@ class Body(ABC):
     Attributes:
         model: The decoder, with trained parameters requiring gradients.
         first_trained: The lowest block that takes part in the backward pass.
+        causal: Whether tokens see only those before them, or their whole text: what the model's
+            configuration says (`toolkit.decoders.load`).
         packed: Whether it runs on a packed stream; if not, texts of a chunk are padded.
         precision: float32 or bfloat16: of its products. A model that is not in float32 runs in
             its own type, which this then calls float32.
@@ -57,6 +61,7 @@ class Body(ABC):
 
     def __init__(self, model: PreTrainedModel, precision: str = "auto") -> None:
         self.model: Any = model
+        self.causal = bool(getattr(self.model.config, "is_causal", True))
         self.embedding: Any = self.model.get_input_embeddings()
         self.precision = FLOAT32
         if self.like.dtype == torch.float32:
@@ -167,7 +172,7 @@ class NeoxBody(Body):
         """x + dense(attention(norm(x))) + mlp(norm'(x)): the parallel residual."""
         attention, mlp = block.attention, block.mlp
         mixed = _linear(attention.query_key_value, block.input_layernorm(states))
-        mixed = attend(mixed, layout, self.heads, attention.scaling, rotary)
+        mixed = attend(mixed, layout, self.heads, attention.scaling, rotary, causal=self.causal)
         biases = [x.bias for x in (attention.dense, mlp.dense_4h_to_h) if x.bias is not None]
         total = states + sum(biases) if biases else states
         total = _add_linear(total, attention.dense, mixed)
@@ -208,7 +213,7 @@ class HubBody(Body):
     It gets the packed stream as one text with positions that start anew, and attention by way of
     transformers' registry. Whether that is exact for this architecture is tried out once, on two
     short texts; where it is not, the texts of a chunk are padded on the right instead, which
-    causal attention does not see.
+    causal attention does not see, and bidirectional attention is told to pass over.
     """
 
     def __init__(self, model: PreTrainedModel, precision: str = "auto") -> None:
@@ -238,8 +243,9 @@ class HubBody(Body):
     def ready(self) -> Iterator[None]:
         training = self.model.training
         self.model.eval()  # dropout would make a recomputed chunk another one
+        packed = attending(self.model, PACKED[self.causal]) if self.packed else nullcontext()
         try:
-            with attending(self.model, PACKED) if self.packed else nullcontext(), super().ready():
+            with packed, super().ready():
                 yield
         finally:
             self.model.train(training)
@@ -272,7 +278,11 @@ class HubBody(Body):
 
     def _forward(self, tokens: Tensor, layout: Layout) -> Tensor:
         if not self.packed:
-            return self.model(inputs_embeds=tokens, use_cache=False).last_hidden_state
+            (window,) = layout.windows
+            mask = None if self.causal else layout.real_keys(window).long()
+            return self.model(
+                inputs_embeds=tokens, attention_mask=mask, use_cache=False
+            ).last_hidden_state
         return self.model(
             inputs_embeds=tokens,
             position_ids=layout.positions[None],
@@ -316,6 +326,7 @@ def _packed_attention(
     value: Tensor,
     attention_mask: Tensor | None,
     *,
+    causal: bool,
     packed_layout: Layout,
     scaling: float | None = None,
     sliding_window: int | None = None,
@@ -326,7 +337,7 @@ def _packed_attention(
     """Attention as transformers calls it: [1, heads, tokens, size] → [1, tokens, heads, size].
 
     Raises:
-        NotImplementedError: The architecture asks for more than plain causal attention.
+        NotImplementedError: The architecture asks for more than plain attention.
         ToolkitError: A text is longer than the architecture's sliding window.
     """
     if softcap is not None or s_aux is not None:
@@ -342,8 +353,9 @@ def _packed_attention(
     query, key = query.to(value.dtype), key.to(value.dtype)
     key, value = (x.repeat_interleave(heads // x.shape[1], 1) for x in (key, value))
     mixed = torch.stack((query[0], key[0], value[0]), 2).transpose(0, 1).flatten(1)
-    out = attend(mixed, packed_layout, heads, scaling or size**-0.5)
+    out = attend(mixed, packed_layout, heads, scaling or size**-0.5, causal=causal)
     return out.view(1, -1, heads, size), None
 
 
-ALL_ATTENTION_FUNCTIONS.register(PACKED, _packed_attention)
+for _causal, _name in PACKED.items():
+    ALL_ATTENTION_FUNCTIONS.register(_name, partial(_packed_attention, causal=_causal))

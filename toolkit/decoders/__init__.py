@@ -10,6 +10,7 @@ from toolkit.decoders.catalogue import (
     SUITE_FOLDER,
     Decoder,
     catalogued,
+    check_attention,
     find,
     relatives,
 )
@@ -28,6 +29,7 @@ __all__ = [
     "Product",
     "Shape",
     "catalogued",
+    "check_attention",
     "check_files",
     "config_shape",
     "final_parameters",

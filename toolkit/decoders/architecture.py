@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -104,8 +105,74 @@ def final_parameters(model: Any) -> frozenset[str]:
         ToolkitError: See `config_shape`.
     """
     name = model.config.model_type
-    outline = _outline(model.config, name)
+    config = copy.deepcopy(model.config)
+    config.is_causal = True  # what is used where is the same; `_outline` takes decoders only
+    outline = _outline(config, name)
     return _trace(outline, find_blocks(outline, name), name).after
+
+
+def check_bidirectional(config: Any, name: str, max_tokens: int = 0) -> None:
+    """Make sure that a decoder's tokens can be made to see later ones, exactly.
+
+    transformers drops the causal mask where a configuration says `is_causal: false`; texts within
+    a sliding window then attend as a whole.
+
+    Args:
+        config: Of the decoder. name: For the error. max_tokens: The longest text.
+
+    Raises:
+        ToolkitError: Its code has a mask of its own, its positions are made for looking back
+            only (ALiBi), or texts may be longer than its sliding window.
+    """
+    reason = _only_causal(config, name, max_tokens)
+    if reason:
+        raise ToolkitError(
+            f"attention: bidirectional is not exact for decoder {name!r} "
+            f"({config.model_type}): {reason}"
+        )
+
+
+def _only_causal(config: Any, name: str, max_tokens: int) -> str:
+    """Why it is not to be had; empty where it is."""
+    outline = _outline(config, name)
+    if getattr(config, "alibi", any("alibi" in part for part in dir(outline))):
+        return "its distance biases (ALiBi) are made for looking back only; use causal"
+    window = getattr(config, "sliding_window", None)
+    kinds = getattr(config, "layer_types", None)
+    slides = kinds is None or any("sliding" in kind for kind in kinds)
+    if window is not None and slides and max_tokens > window:
+        return (
+            f"texts of {max_tokens} tokens are longer than its attention window of {window}; "
+            "set max_tokens to at most that, or use causal"
+        )
+    both_ways = copy.deepcopy(config)
+    both_ways.is_causal = False
+    if _masks_anyway(_build(both_ways, implementation(config)), name):
+        return "its code in transformers masks later tokens whatever it is told; use causal"
+    return ""
+
+
+def _masks_anyway(outline: Any, name: str) -> bool:
+    """Whether a model that is told to be bidirectional keeps a causal mask of its own."""
+    import torch
+    from torch.nn.functional import scaled_dot_product_attention
+    from torch.overrides import TorchFunctionMode
+
+    causal = []
+
+    class Watch(TorchFunctionMode):
+        def __torch_function__(
+            self, func: Any, types: Any, args: tuple = (), kwargs: dict | None = None
+        ) -> Any:
+            if func is scaled_dot_product_attention:
+                causal.append((kwargs or {}).get("is_causal", False))
+            return func(*args, **(kwargs or {}))
+
+    width = outline.get_input_embeddings().weight.shape[1]
+    with suppress(Exception), torch.no_grad(), torch.device("meta"), Watch():
+        outline(inputs_embeds=torch.empty(1, 8, width), use_cache=False)
+    buffers = (b for block in find_blocks(outline, name) for b in block.buffers())
+    return any(causal) or any(b.dtype == torch.bool and b.dim() > 2 for b in buffers)
 
 
 def _outline(config: Any, name: str) -> Any:
@@ -114,8 +181,6 @@ def _outline(config: Any, name: str) -> Any:
     Raises:
         ToolkitError: It is no causal decoder of text.
     """
-    import torch
-    from transformers import AutoModel
     from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
 
     kind = config.model_type
@@ -126,18 +191,34 @@ def _outline(config: Any, name: str) -> Any:
             f"{name!r} ({kind}) has more than a text decoder in it; save that part on its own"
         )
     try:
-        with torch.device("meta"):
-            model = AutoModel.from_config(
-                copy.deepcopy(config),  # building a model writes into its configuration
-                trust_remote_code=False,
-                dtype=torch.float32,
-                attn_implementation="eager",
-            ).eval()
+        model = _build(config, "eager")
     except Exception as error:  # each architecture fails in its own way
         raise ToolkitError(f"cannot build decoder {name!r} ({kind}): {_line(error)}") from error
     if any(getattr(module, "is_causal", True) is False for module in model.modules()):
         raise ToolkitError(f"{name!r} ({kind}) is not a causal decoder: its tokens see later ones")
     return model
+
+
+def _build(config: Any, attention: str) -> Any:
+    """A model of this configuration on the meta device."""
+    import torch
+    from transformers import AutoModel
+
+    with torch.device("meta"):
+        return AutoModel.from_config(
+            copy.deepcopy(config),  # building a model writes into its configuration
+            trust_remote_code=False,
+            dtype=torch.float32,
+            attn_implementation=attention,
+        ).eval()
+
+
+def implementation(config: Any) -> str:
+    """The attention of transformers that a decoder is loaded with: sdpa where there is one."""
+    from transformers import MODEL_MAPPING
+
+    fuses = getattr(MODEL_MAPPING[type(config)], "_supports_sdpa", True)
+    return "sdpa" if fuses else "eager"  # which every architecture has
 
 
 def _trace(model: Any, blocks: Any, name: str) -> Trace:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from toolkit.decoders.architecture import config_shape, read_config
+from toolkit.decoders.architecture import check_bidirectional, config_shape, read_config
 from toolkit.decoders.shapes import Shape, llama_shape, neox_shape
 from toolkit.errors import SurroundingsError, ToolkitError, nearest
 from toolkit.place import SUITE
@@ -136,6 +136,18 @@ def find(name: str) -> Decoder:
         if "/" not in name:
             raise ToolkitError(f"unknown decoder {name!r}{nearest(name, list(KNOWN))}")
     return Decoder(name, config_shape(read_config(name), name), name)
+
+
+def check_attention(name: str, attention: str, max_tokens: int) -> None:
+    """Make sure that a decoder can attend as it is asked to: causal or bidirectional.
+
+    Raises:
+        ToolkitError: Not exactly, and why (`check_bidirectional`). GPT-NeoX and Llama, of which
+            the catalogue is, always can.
+    """
+    if attention == "bidirectional" and catalogued(name) is None:
+        whole = name if Path(name).is_dir() else name.rpartition("@")[0] or name
+        check_bidirectional(read_config(whole), name, max_tokens)
 
 
 def catalogued(name: str) -> Decoder | None:

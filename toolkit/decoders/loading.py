@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from toolkit.decoders import smollm2
-from toolkit.decoders.architecture import read_config
+from toolkit.decoders.architecture import check_bidirectional, implementation, read_config
 from toolkit.decoders.catalogue import SMALL, SUITE_FOLDER, Decoder
 from toolkit.decoders.cutting import cut_config
 from toolkit.errors import SurroundingsError, ToolkitError
@@ -19,7 +19,9 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 
-def load(decoder: Decoder, *, attention: str = "sdpa") -> PreTrainedModel:
+def load(
+    decoder: Decoder, *, attention: str = "sdpa", bidirectional: bool = False
+) -> PreTrainedModel:
     """The decoder's weights in float32, without its language-model head, from safetensors only.
 
     Of a cut decoder only the blocks that it keeps are read.
@@ -28,13 +30,16 @@ def load(decoder: Decoder, *, attention: str = "sdpa") -> PreTrainedModel:
         decoder: From `find`.
         attention: Name of the attention implementation, as transformers knows it; eager stands in
             for an sdpa that the architecture does not have.
+        bidirectional: Whether its tokens are to see later ones too: the configuration then says
+            `is_causal: false`, which transformers heeds, wherever the model is saved and loaded.
 
     Raises:
-        ToolkitError: Weights are missing, damaged, of another shape than the configuration says
-            (they are named), or not in safetensors format.
+        ToolkitError: It has no exact bidirectional attention (`check_bidirectional`); or weights
+            are missing, damaged, of another shape than the configuration says (they are named),
+            or not in safetensors format.
     """
     import torch
-    from transformers import MODEL_MAPPING, AutoModel
+    from transformers import AutoModel
 
     source = _source(decoder)
     if decoder.family == "small":
@@ -42,8 +47,11 @@ def load(decoder: Decoder, *, attention: str = "sdpa") -> PreTrainedModel:
     config = read_config(source)
     if decoder.blocks is not None:
         config = cut_config(config, decoder.blocks, decoder.name)
-    if attention == "sdpa" and not getattr(MODEL_MAPPING[type(config)], "_supports_sdpa", True):
-        attention = "eager"  # what every architecture has
+    if bidirectional:
+        check_bidirectional(config, decoder.name)
+        config.is_causal = False
+    if attention == "sdpa":
+        attention = implementation(config)
     try:
         with _quiet():
             model, report = AutoModel.from_pretrained(

@@ -99,6 +99,7 @@ def problems(config: RunConfig) -> list[ToolkitError]:
         cost(config)
     with noting(found):
         decoders.check_files(decoders.find(config.decoder))
+        decoders.check_attention(config.decoder, config.attention, config.max_tokens)
     with noting(found):
         _check_data(config)
     return found

@@ -47,6 +47,8 @@ def try_out(model: PreTrainedModel, decoder: Decoder, method: Method) -> None:
         with attending(model, "eager"):
             step = ContrastiveStep(model, temperature=0.05, precision="float32")
             _same_states(step, texts, decoder.name)
+            if not step.body.causal:
+                _both_ways(step, texts, decoder.name)
             _same_flop(step, texts, decoder, method)
     except ToolkitError:
         raise
@@ -59,12 +61,32 @@ def try_out(model: PreTrainedModel, decoder: Decoder, method: Method) -> None:
         parameter.grad = None
 
 
-@torch.no_grad()
-def _same_states(step: ContrastiveStep, texts: Ragged, name: str) -> None:
+def _states(step: ContrastiveStep, texts: Ragged) -> torch.Tensor:
+    """States of all tokens, text after text, as the step runs them."""
     body = step.body
     with body.ready():
         (layout,) = lay_out_all(texts, plan_step(texts.lengths, packed=body.packed), body.like)
-        ours = body.trunk(body.prefix(body.embedding(layout.ids), layout), layout)
+        return body.trunk(body.prefix(body.embedding(layout.ids), layout), layout)
+
+
+@torch.no_grad()
+def _both_ways(step: ContrastiveStep, texts: Ragged, name: str) -> None:
+    """Make sure that a first token sees the last one of its text, and no other text's."""
+    ids = texts.ids.copy()
+    ids[texts.lengths[0] - 1] = ids[0]
+    before, after = _states(step, texts), _states(step, Ragged(ids, texts.lengths))
+    changed = (before != after).any(1)
+    if not changed[0] or changed[texts.lengths[0] :].any():
+        raise ToolkitError(
+            f"decoder {name!r} is not bidirectional as transformers runs it: a first token does "
+            "not see the last one of its text, or another text does; use attention: causal"
+        )
+
+
+@torch.no_grad()
+def _same_states(step: ContrastiveStep, texts: Ragged, name: str) -> None:
+    body = step.body
+    ours = _states(step, texts)
     theirs = _masked(body.model, texts)
     scale = float(theirs.abs().max())
     apart = float((ours.float() - theirs.float()).abs().max()) / max(scale, 1e-30)

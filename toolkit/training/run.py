@@ -83,6 +83,7 @@ def prepare(config: RunConfig) -> Run:
         ToolkitError: Decoder, data, method or budget do not go together; says which and why.
     """
     decoder = decoders.find(config.decoder)
+    decoders.check_attention(config.decoder, config.attention, config.max_tokens)
     method = methods.resolve(config, decoder.shape)
     batch_pairs = config.batch_pairs or defaults.batch_pairs(decoder, config.budget_flop)
     data = tokenise(
@@ -136,7 +137,7 @@ def load_encoder(run: Run) -> PreTrainedModel:
             (see `toolkit.training.guard`).
     """
     torch.manual_seed(run.config.seed)
-    model = decoders.load(run.decoder)
+    model = decoders.load(run.decoder, bidirectional=run.config.attention == "bidirectional")
     methods.apply(model, run.method, run.config.seed)
     try_out(model, run.decoder, run.method)
     return model.to(device())  # type: ignore[arg-type]  # transformers mistypes it
