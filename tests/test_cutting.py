@@ -6,9 +6,10 @@ import torch
 from transformers import AutoConfig, AutoModelForCausalLM
 
 from toolkit import decoders, methods
+from toolkit.encoder.export import export
+from toolkit.encoder.loading import trained
 from toolkit.errors import ToolkitError
 from toolkit.runs import RunConfig
-from toolkit.training.export import export
 
 TINY = {"vocab_size": 97, "hidden_size": 24, "num_hidden_layers": 4, "num_attention_heads": 4}
 CONFIGS = {
@@ -109,7 +110,7 @@ def test_an_exported_cut_encoder_embeds_as_it_does_here(tmp_path):
     text = "The first two blocks of three."
     ids = decoders.load_tokenizer(cut)(text)["input_ids"]
     ours = embed(model, Ragged(np.array(ids, np.int32), np.array([len(ids)], np.int32)))
-    folder = export(model, config, tmp_path / "encoder")
+    folder = export(trained(model, config), tmp_path / "encoder")
     theirs = transformers.SentenceTransformer(str(folder)).encode(text)
     ours = torch.nn.functional.normalize(ours)[0].numpy()
     np.testing.assert_allclose(theirs, ours, rtol=1e-4, atol=1e-6)

@@ -5,3 +5,10 @@ rows, the right half (`toolkit.laws`, `toolkit.recipe`) fits rows from anywhere 
 """
 
 __version__ = "0.1.0"
+
+
+def load(source, **settings):
+    """The encoder of a run, an exported folder or a decoder: `toolkit.encoder.loading.load`."""
+    from toolkit.encoder import loading
+
+    return loading.load(source, **settings)

@@ -9,11 +9,11 @@ import pytest
 
 from tests.field.decoders import BEGIN, STOP, decoder
 from toolkit import decoders
+from toolkit.encoder.export import check_export, export
+from toolkit.encoder.loading import trained
 from toolkit.errors import ToolkitError
 from toolkit.pairs.tokens import token_ids, tokenise
 from toolkit.runs import RunConfig, RunRecord
-from toolkit.training.embedding import embed_texts
-from toolkit.training.export import check_export, export
 from toolkit.training.run import prepare, train_encoder
 
 RUNS = Path(__file__).resolve().parents[2] / "runs"
@@ -47,8 +47,8 @@ def test_sentence_transformers_embeds_as_the_run_did(
     folder = decoder(tmp_path / "decoder", adds=adds, **settings)
     config = config_of(easy, folder, pooling=pooling, special_tokens=special_tokens)
     _, model = train_encoder(config)
-    ours = embed_texts(model, config, TEXTS).numpy()
-    exported = export(model, config, tmp_path / "encoder")
+    ours = trained(model, config).encode(TEXTS)
+    exported = export(trained(model, config), tmp_path / "encoder")
     encoder = sentence_transformers.SentenceTransformer(str(exported), device="cpu")
     np.testing.assert_allclose(encoder.encode(TEXTS), ours, atol=1e-5)
     alone = np.concatenate([encoder.encode([text]) for text in TEXTS])

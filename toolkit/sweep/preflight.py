@@ -70,7 +70,7 @@ def check_run(
     Raises:
         ToolkitError: Something is in the way; the sentence says all that is.
     """
-    from toolkit.training.export import check_export
+    from toolkit.encoder.export import check_export
     from toolkit.training.folder import check_own
 
     found = problems(config)

@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from toolkit import decoders
+from toolkit.encoder.encoder import Encoder, token_ids_of
+from toolkit.encoder.loading import EXPORTED
 from toolkit.errors import ToolkitError
 from toolkit.pairs.tokens import stand_in, token_ids
-from toolkit.training.embedding import run_ids
 
 if TYPE_CHECKING:
-    from torch import nn
-    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+    from transformers import PreTrainedTokenizerBase
 
     from toolkit.runs import RunConfig
 
@@ -23,20 +23,19 @@ _POOLING = {"mean": "mean", "last": "lasttoken"}
 _SAMPLES = ("A text.", " two  blanks\n", "1/2 of <s> them", "Łódź 東京 🙂", "length " * 2000)
 
 
-def export(model: PreTrainedModel, config: RunConfig, folder: Path) -> Path:
-    """Save a trained encoder as a sentence-transformers model; LoRA adapters are merged.
+def export(encoder: Encoder, folder: Path) -> Path:
+    """Save an encoder as a sentence-transformers model.
 
     The model embeds texts as it was trained to: same tokens, same pooling, same cut, unit length.
-    A text without a token, such as the empty one, is embedded as `toolkit.training.embedding` says.
+    A text without a token, such as the empty one, is embedded as `toolkit.encoder.encoder` says.
 
     Args:
-        model: From `toolkit.training.run.train_encoder`; its adapters are merged in place.
-        config: The run's configuration. folder: Where to save; must not hold anything yet.
+        encoder: From `toolkit.encoder.loading`. folder: Where to save; must hold nothing yet.
 
     Raises:
         ToolkitError: It cannot be saved there (see `check_export`).
     """
-    check_export(config, folder)
+    check_export(encoder.config, folder)
     from sentence_transformers import SentenceTransformer
     from sentence_transformers.sentence_transformer.modules import (
         Normalize,
@@ -44,8 +43,8 @@ def export(model: PreTrainedModel, config: RunConfig, folder: Path) -> Path:
         Transformer,
     )
 
-    tokenizer = _tokenizer(config)
-    merge_adapters(model)
+    config, model = encoder.config, encoder.model
+    tokenizer = _tokenizer(config, encoder.tokenizer)
     try:
         decoder_folder = folder / "decoder"
         model.save_pretrained(decoder_folder)
@@ -55,6 +54,8 @@ def export(model: PreTrainedModel, config: RunConfig, folder: Path) -> Path:
         modules = [transformer, pooling, Normalize()]
         SentenceTransformer(modules=modules, device="cpu").save(str(folder))
         shutil.rmtree(decoder_folder)
+        facts = {"config": config.to_dict()}
+        (folder / EXPORTED).write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")
     except OSError as error:
         raise ToolkitError(f"cannot save the encoder in {folder}: {error}") from error
     return folder
@@ -75,9 +76,10 @@ def check_export(config: RunConfig, folder: Path) -> None:
         raise ToolkitError("export needs `pip install decoders-to-encoders[export]`")
     from transformers import AutoTokenizer
 
-    ours = run_ids(config, _SAMPLES)
+    original = decoders.load_tokenizer(decoders.find(config.decoder))
+    ours = token_ids_of(_SAMPLES, original, config)
     with tempfile.TemporaryDirectory() as scratch:
-        _tokenizer(config).save_pretrained(scratch)
+        _tokenizer(config, original).save_pretrained(scratch)
         saved = AutoTokenizer.from_pretrained(scratch)
         theirs = token_ids(_SAMPLES, saved, max_tokens=config.max_tokens)
     if ours != theirs:
@@ -87,7 +89,7 @@ def check_export(config: RunConfig, folder: Path) -> None:
         )
 
 
-def _tokenizer(config: RunConfig) -> PreTrainedTokenizerBase:
+def _tokenizer(config: RunConfig, original: PreTrainedTokenizerBase) -> PreTrainedTokenizerBase:
     """The decoder's tokenizer so that whoever loads it sees the tokens that the run saw.
 
     All that counts is in `tokenizer.json`, where no class of transformers has a say of its own.
@@ -95,7 +97,6 @@ def _tokenizer(config: RunConfig) -> PreTrainedTokenizerBase:
     from tokenizers import Tokenizer
     from transformers import PreTrainedTokenizerFast
 
-    original = decoders.load_tokenizer(decoders.find(config.decoder))
     parts = json.loads(original.backend_tokenizer.to_str())
     parts.update(truncation=None, padding=None)
     if not config.special_tokens:
@@ -110,33 +111,22 @@ def _tokenizer(config: RunConfig) -> PreTrainedTokenizerBase:
         truncation_side=original.truncation_side,
         split_special_tokens=original.split_special_tokens,
         model_input_names=["input_ids", "attention_mask"],
-        chat_template=_template(config, stand_in(original)[1]),
+        chat_template=_template(config, original),
     )
 
 
-def _template(config: RunConfig, empty: str) -> str | None:
+def _template(config: RunConfig, tokenizer: PreTrainedTokenizerBase) -> str | None:
     """What becomes of a text before it is tokenised: sentence-transformers asks a chat template.
 
     It stays as it is, so a chat template of the decoder's own goes. Only where an empty text would
-    have no token, which no model takes, one of ours puts the token `empty` in its place.
+    have no token, which no model takes, one of ours puts the tokenizer's `stand_in` in its place.
     """
-    nothing, blank = run_ids(config, ("", " "))
+    nothing, blank = token_ids_of(("", " "), tokenizer, config)
     if nothing:
         return None
     held = "text" if blank else "text | trim"
-    instead = json.dumps(empty, ensure_ascii=False)
+    instead = json.dumps(stand_in(tokenizer)[1], ensure_ascii=False)
     return (
         "{% set text = messages | map(attribute='content') | join %}"
         f"{{{{ text if {held} else {instead} }}}}"
     )
-
-
-def merge_adapters(model: nn.Module) -> None:
-    """Add every LoRA adapter to the weights it adapts and leave the plain layers in place."""
-    from peft.tuners.tuners_utils import BaseTunerLayer
-
-    for parent in list(model.modules()):
-        for name, child in list(parent.named_children()):
-            if isinstance(child, BaseTunerLayer):
-                child.merge()
-                setattr(parent, name, child.get_base_layer())

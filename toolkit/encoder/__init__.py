@@ -1,0 +1,1 @@
+"""A trained run as an encoder: loaded, used, exported."""

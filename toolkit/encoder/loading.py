@@ -1,0 +1,148 @@
+"""An encoder from wherever it is: a run's folder, an exported folder, a decoder's name."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from toolkit.encoder.encoder import Encoder
+from toolkit.errors import ToolkitError
+from toolkit.runs import RunConfig, as_made, read_record
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+EXPORTED = "toolkit.json"  # In an exported folder: the run's configuration and its record.
+_RUN, _SWEEP = ("record.json", "config.json"), "sweep.yaml"
+
+
+def load(source: str | Path, **settings: Any) -> Encoder:
+    """The encoder of a run, of an exported folder, or, untuned, of a decoder.
+
+    Args:
+        source: Folder of a run that kept its encoder; folder written by `toolkit export`; name or
+            folder of a decoder, for what it gives without any training.
+        settings: For a decoder only: fields of RunConfig that say how texts are read and pooled
+            (`pooling`, `max_tokens`, …).
+
+    Raises:
+        ToolkitError: There is none; says what there is, and how to keep one.
+    """
+    folder = Path(source)
+    config = run_config(folder)
+    exported = _exported(folder)
+    if settings and (config or exported):
+        raise ToolkitError(f"{source} is trained, and read as it was: it takes no {min(settings)}")
+    if config is not None:
+        return _of_run(folder, config)
+    if exported is not None:
+        return _untuned(str(folder), exported)
+    if (folder / _SWEEP).is_file():
+        raise ToolkitError(f"{folder} is a sweep; name one of its runs{_kept_in(folder)}")
+    return _untuned(
+        str(source), RunConfig.from_dict({"budget_flop": 1, **settings, "decoder": str(source)})
+    )
+
+
+def run_config(folder: Path) -> RunConfig | None:
+    """The configuration of the run whose folder this is; None where it is none's.
+
+    Raises:
+        ToolkitError: Its record is damaged.
+    """
+    for name in _RUN:
+        path = folder / name
+        if name == "record.json" and path.is_file() and "sha256" in _values(path):
+            return read_record(path).config
+        if "budget_flop" in _values(path):
+            return as_made(_values(path))
+    return None
+
+
+def _values(path: Path) -> dict[str, Any]:
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+        return values if isinstance(values, dict) else {}
+    except (OSError, ValueError):
+        return {}
+
+
+def _exported(folder: Path) -> RunConfig | None:
+    values = _values(folder / EXPORTED)
+    return (
+        as_made({**values["config"], "decoder": str(folder.resolve())})
+        if "config" in values
+        else None
+    )
+
+
+def _of_run(folder: Path, config: RunConfig) -> Encoder:
+    from toolkit import decoders, methods
+    from toolkit.training import kept
+
+    if not kept.is_kept(folder):
+        raise ToolkitError(f"{folder} kept no encoder{_how_to_keep(folder)}")
+    decoder = decoders.find(config.decoder)
+    model = decoders.load(decoder)
+    methods.apply(model, methods.resolve(config, decoder.shape), config.seed)
+    kept.restore(folder, config, model)
+    return trained(model, config, str(folder))
+
+
+def trained(model: PreTrainedModel, config: RunConfig, name: str = "") -> Encoder:
+    """The encoder that a trained model is.
+
+    Args:
+        model: From `toolkit.training.run.train_encoder`; its adapters are merged in place, and
+            its gradients end. config: Of its run. name: To call it by; the run's where empty.
+    """
+    from toolkit import decoders
+    from toolkit.encoder.merging import merge_adapters
+
+    merge_adapters(model)
+    tokenizer = decoders.load_tokenizer(decoders.find(config.decoder))
+    return Encoder(name or config.run_id, _ready(model), tokenizer, config)
+
+
+def _untuned(name: str, config: RunConfig) -> Encoder:
+    from toolkit import decoders
+
+    decoder = decoders.find(config.decoder)
+    decoders.check_files(decoder)
+    tokenizer = decoders.load_tokenizer(decoder)
+    return Encoder(name, _ready(decoders.load(decoder)), tokenizer, config)
+
+
+def _ready(model: PreTrainedModel) -> PreTrainedModel:
+    from toolkit.training.run import device
+
+    return model.requires_grad_(False).eval().to(device())
+
+
+def _how_to_keep(folder: Path) -> str:
+    again = f"python -m toolkit train {folder} --keep"
+    if not (folder / "record.json").is_file():
+        return f", as it has not ended: {again}"
+    return (
+        f"; keep it by doing the run again: {again} "
+        f"(in a sweep.yaml, keep: best or keep: all){_kept_in(folder.parent.parent, 'those kept')}"
+    )
+
+
+def _kept_in(sweep: Path, what: str = "these kept theirs") -> str:
+    """The runs of a sweep that kept their encoder, the lowest loss first, as the end of a
+    sentence."""
+    from toolkit.training.kept import is_kept
+
+    found = []
+    for record in sweep.glob("runs/*/record.json"):
+        if is_kept(record.parent):
+            try:
+                found.append((read_record(record).loss, str(record.parent)))
+            except ToolkitError:
+                continue
+    if not found:
+        return "; none of its sweep has kept one" if (sweep / _SWEEP).is_file() else ""
+    more = f" and {len(found) - 3} more" if len(found) > 3 else ""
+    return f"; {what}, best first: {', '.join(name for _, name in sorted(found)[:3])}{more}"
