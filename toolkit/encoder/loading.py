@@ -37,7 +37,7 @@ def load(source: str | Path, **settings: Any) -> Encoder:
     if config is not None:
         return _of_run(folder, config)
     if exported is not None:
-        return _untuned(str(folder), exported)
+        return _of_export(folder, exported)
     if (folder / _SWEEP).is_file():
         raise ToolkitError(f"{folder} is a sweep; name one of its runs{_kept_in(folder)}")
     return _untuned(
@@ -70,11 +70,7 @@ def _values(path: Path) -> dict[str, Any]:
 
 def _exported(folder: Path) -> RunConfig | None:
     values = _values(folder / EXPORTED)
-    return (
-        as_made({**values["config"], "decoder": str(folder.resolve())})
-        if "config" in values
-        else None
-    )
+    return as_made({**values["config"], "decoder": str(folder)}) if "config" in values else None
 
 
 def _of_run(folder: Path, config: RunConfig) -> Encoder:
@@ -84,7 +80,7 @@ def _of_run(folder: Path, config: RunConfig) -> Encoder:
     if not kept.is_kept(folder):
         raise ToolkitError(f"{folder} kept no encoder{_how_to_keep(folder)}")
     decoder = decoders.find(config.decoder)
-    model = decoders.load(decoder)
+    model = decoders.load(decoder, bidirectional=config.attention == "bidirectional")
     methods.apply(model, methods.resolve(config, decoder.shape), config.seed)
     kept.restore(folder, config, model)
     return trained(model, config, str(folder))
@@ -105,13 +101,24 @@ def trained(model: PreTrainedModel, config: RunConfig, name: str = "") -> Encode
     return Encoder(name or config.run_id, _ready(model), tokenizer, config)
 
 
+def _of_export(folder: Path, config: RunConfig) -> Encoder:
+    from toolkit import decoders
+
+    # Its shape, which nobody asks for, would be refused where it is no causal decoder any more.
+    decoder = decoders.Decoder(str(folder), shape=None, source=str(folder))  # type: ignore[arg-type]
+    decoders.check_files(decoder)
+    tokenizer = decoders.load_tokenizer(decoder)
+    return Encoder(str(folder), _ready(decoders.load(decoder)), tokenizer, config)
+
+
 def _untuned(name: str, config: RunConfig) -> Encoder:
     from toolkit import decoders
 
     decoder = decoders.find(config.decoder)
     decoders.check_files(decoder)
-    tokenizer = decoders.load_tokenizer(decoder)
-    return Encoder(name, _ready(decoders.load(decoder)), tokenizer, config)
+    decoders.check_attention(config.decoder, config.attention, config.max_tokens)
+    model = decoders.load(decoder, bidirectional=config.attention == "bidirectional")
+    return Encoder(name, _ready(model), decoders.load_tokenizer(decoder), config)
 
 
 def _ready(model: PreTrainedModel) -> PreTrainedModel:
