@@ -12,6 +12,13 @@ class ToolkitError(Exception):
     The command line prints the sentence and exits with status 2; notebooks show it as it is. It
     may quote a file or another error: that is put on one line, and characters that would act on a
     terminal are shown as escapes.
+
+    Example:
+        >>> try:
+        ...     d2e.find_decoder("pythia-71m")
+        ... except d2e.ToolkitError as error:
+        ...     print(str(error)[:50])
+        unknown decoder 'pythia-71m'; did you mean pythia-
     """
 
     def __init__(self, sentence: str) -> None:

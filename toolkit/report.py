@@ -6,7 +6,7 @@ import json
 import math
 import shutil
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from html import escape
 from pathlib import Path
 from typing import Any
@@ -27,7 +27,7 @@ from toolkit.recipe.recount import CONVENTIONS, recount
 from toolkit.recipe.study import Study
 from toolkit.recipe.trial import Trial, put_to_test
 from toolkit.runs import write_atomically
-from toolkit.tables import read_table
+from toolkit.tables import Reading, read_table
 from toolkit.tables.published import table_path
 from toolkit.text import count, scientific
 from toolkit.words import loss, method_name, say, signed, spread
@@ -232,7 +232,7 @@ def said(estimate: Estimate, show: Any) -> str:
 def build(
     sweep: str | Path,
     budget_flop: float | None = None,
-    reading: Mapping[str, Any] | None = None,
+    reading: Reading | None = None,
 ) -> Study:
     """Execute the report's notebook for a sweep and write it beside the run table.
 
@@ -247,18 +247,23 @@ def build(
     Returns:
         The study that was reported on.
 
+    Example:
+        >>> study = d2e.write_report("reference")  # into reference/, beside a copy of its table
+        >>> len(study.budgets)
+        5
+
     Raises:
         ToolkitError: The table is missing or wrong, its folder cannot be written in, or the
             notebook failed.
     """
-    sweep = _own_copy(sweep)
-    table = read_table(sweep, **(reading or {}))
+    sweep, reading = _own_copy(sweep), reading or {}
+    table = read_table(sweep, **reading)
     check_folder(output_folder(sweep))
     study = Study.of(table)
     recipes(study, budget_flop)  # What cannot be answered is said here, not from a notebook.
     folder = output_folder(sweep)
     folder.mkdir(parents=True, exist_ok=True)
-    notebook = _execute(sweep, budget_flop, reading or {})
+    notebook = _execute(sweep, budget_flop, reading)
     write_atomically(folder / NOTEBOOK, notebook)
     write_atomically(folder / HTML, as_html(notebook, f"Report: {folder.resolve().name}"))
     return study
@@ -281,7 +286,7 @@ def _own_copy(sweep: str | Path) -> str | Path:
     return own
 
 
-def _execute(sweep: str | Path, budget_flop: float | None, reading: Mapping[str, Any]) -> str:
+def _execute(sweep: str | Path, budget_flop: float | None, reading: Reading) -> str:
     """The executed notebook as text."""
     import logging
 

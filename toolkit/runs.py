@@ -101,6 +101,10 @@ class RunConfig:
         precision: Of matrix products; the rest is float32 anyway. float32, bfloat16, or auto:
             bfloat16 where the device multiplies in it and the decoder is wide enough to gain.
         seed: Of initialisation (LoRA) and data order.
+
+    Example:
+        >>> d2e.RunConfig(decoder="small-38k", budget_flop=3e11, method="lora", lora_rank=8).method
+        'lora'
     """
 
     decoder: str = part("question")
@@ -290,6 +294,15 @@ class RunRecord:
             of theirs equals the right one's.
         loss_by_origin: Of a mixed data source, the held-out loss of each origin's pairs.
         revision, libraries: Of the code, and the versions of what it stands on.
+
+    Example:
+        >>> config = d2e.RunConfig(
+        ...     decoder="small-3k", budget_flop=2e8,
+        ...     data="my_pairs.jsonl", batch_pairs=16, candidates=16,
+        ... )
+        >>> record = d2e.train(config)
+        >>> record.loss < 4 and record.flop_model <= 2.2e8
+        True
     """
 
     config: RunConfig

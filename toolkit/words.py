@@ -186,7 +186,13 @@ def crossing_in_words(crossing: Crossing) -> str:
 
 
 def as_text(recipe: Recipe) -> str:
-    """The recipe for a terminal: the four questions as headings."""
+    """The recipe for a terminal: the four questions as headings.
+
+    Example:
+        >>> recipe = d2e.recommend(d2e.read_runs("reference"), budget_flop=1e13)
+        >>> print(d2e.in_words(recipe).splitlines()[0])
+        The compute-optimal recipe for 10¹³ model FLOP
+    """
     convention = "" if recipe.convention == "unstated" else f"{recipe.convention} "
     title = f"The compute-optimal recipe for {scientific(recipe.budget_flop, 3)} {convention}FLOP"
     low, high = recipe.budgets

@@ -120,6 +120,12 @@ def find(name: str) -> Decoder:
     Only the configuration is read for a folder or a hub name (`owner/name`), and nothing at all
     for one of the catalogue.
 
+    Example:
+        >>> d2e.find_decoder("pythia-70m").params
+        18915328
+        >>> d2e.find_decoder("smollm2-135m@8").shape.layers
+        8
+
     Raises:
         ToolkitError: The name is unknown (nearest names are offered), it has fewer blocks than
             it is to keep, or its configuration is not that of a causal decoder.

@@ -28,6 +28,10 @@ class Encoder:
         model: The decoder's body; adapters are merged into it.
         tokenizer: Its tokenizer.
         config: The run's, which says how texts are read and pooled.
+
+    Example:
+        >>> d2e.load("small-3k").width
+        16
     """
 
     name: str

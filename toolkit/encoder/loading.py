@@ -17,7 +17,7 @@ EXPORTED = "toolkit.json"  # In an exported folder: the run's configuration and 
 _RUN, _SWEEP = ("record.json", "config.json"), "sweep.yaml"
 
 
-def load(source: str | Path, **settings: Any) -> Encoder:
+def load(source: str | Path, **settings: object) -> Encoder:
     """The encoder of a run, of an exported folder, or, untuned, of a decoder.
 
     Args:
@@ -25,6 +25,11 @@ def load(source: str | Path, **settings: Any) -> Encoder:
             folder of a decoder, for what it gives without any training.
         settings: For a decoder only: fields of RunConfig that say how texts are read and pooled
             (`pooling`, `max_tokens`, …).
+
+    Example:
+        >>> encoder = d2e.load("small-3k")  # or "runs/mine/runs/<run>", "my_encoder"
+        >>> encoder.encode(["a text", "another"]).shape
+        (2, 16)
 
     Raises:
         ToolkitError: There is none; says what there is, and how to keep one.

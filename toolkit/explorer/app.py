@@ -188,6 +188,11 @@ def explore(
             of other names: `explore(read_table("x.csv", columns={"params": "Model Size"}))`.
         draws: Of the law's posterior, behind the intervals.
 
+    Example:
+        >>> explorer = d2e.explore("reference", draws=100)  # the last line of a cell
+        >>> explorer.tabs.titles[0]
+        'Recipe'
+
     Raises:
         ToolkitError: The table cannot be read or fitted.
     """

@@ -137,6 +137,11 @@ def fit_table(
             (`toolkit.laws.forms.custom`).
         columns, options: Which column is what, and how to fit.
 
+    Example:
+        >>> law = d2e.fit(d2e.read_runs("data-constrained"), "parametric").fit
+        >>> round(law.params["alpha"].value, 2), law.status
+        (0.23, 'ok')
+
     Raises:
         ToolkitError: The form is unknown, a column is missing or wrong, the rows are too few.
     """

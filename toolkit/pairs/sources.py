@@ -71,6 +71,10 @@ def read_pairs(source: str | Source, tally: Tally | None = None) -> Iterator[Pai
     Args:
         source: Or its name. tally: Filled with what was read of a file.
 
+    Example:
+        >>> next(d2e.read_pairs("my_pairs.jsonl")).query
+        'what is number 0'
+
     Raises:
         ToolkitError: The source is unknown or a line of it is bad; file and line are named.
     """

@@ -47,6 +47,11 @@ class Recipe:
         n_runs: Runs that the law stands on; `n_tried`: those that were compared for it.
         warnings: What a reader must know before trusting this; `notes`: how it was made.
         excluded: Runs left out, and why.
+
+    Example:
+        >>> recipe = d2e.recommend(d2e.read_runs("reference"), budget_flop=1e12)
+        >>> [choice.decoder for choice in recipe.choices[:2]]
+        ['small-15k', 'small-7k']
     """
 
     budget_flop: float
@@ -119,6 +124,11 @@ def recommend(
         convention: Use the runs with budgets counted so; by default the most common.
         seed: Of the draws.
 
+    Example:
+        >>> recipe = d2e.recommend(d2e.read_runs("reference"), budget_flop=1e13)
+        >>> recipe.decoder.name, recipe.method, round(recipe.loss.value, 1)
+        ('small-85k', 'full', 2.5)
+
     Raises:
         ToolkitError: The table or an argument is wrong, or the limits leave nothing.
     """
@@ -138,7 +148,13 @@ def recommend_from(
     queries: float | None = None,
     decoders: Sequence[str] = (),
 ) -> Recipe:
-    """`recommend` from a law that was fitted before: quick enough for a slider."""
+    """`recommend` from a law that was fitted before: quick enough for a slider.
+
+    Example:
+        >>> study = d2e.Study.of(d2e.read_runs("reference"))
+        >>> [d2e.recommend_from(study, budget_flop=c).decoder.name for c in (1e11, 1e12, 1e13)]
+        ['small-3k', 'small-15k', 'small-85k']
+    """
     limits = {"budget_flop": budget_flop, "max_pairs": max_pairs, "max_params": max_params,
               "queries": queries}  # fmt: skip
     for name, value in limits.items():

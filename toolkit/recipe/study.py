@@ -71,6 +71,11 @@ class Study:
         costs: What a budget buys.
         data: The column that counts data: pairs, or tokens where the table has no pairs.
         warnings: About the table as a whole.
+
+    Example:
+        >>> study = d2e.Study.of(d2e.read_runs("reference"))
+        >>> study.methods, max(study.budgets)
+        (('full', 'freeze', 'lora', 'bias'), 3000000000000.0)
     """
 
     comparable: Comparable

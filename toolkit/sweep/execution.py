@@ -179,6 +179,11 @@ def run_sweep(
         resources: What each run needs of a dask worker, such as {"GPU": 1}.
         ended: Called with each attempted run's state.
 
+    Example:
+        >>> summary = d2e.run_sweep(d2e.read_plan("runs/mine"), workers=1)
+        >>> len(d2e.read_runs("runs/mine"))
+        2
+
     Raises:
         ToolkitError: A run cannot start, another process holds the sweep, or its folder cannot
             be written to.

@@ -102,6 +102,11 @@ def read_plan(source: str | Path, template: str | Path | None = None) -> Plan:
         source: The folder, or the file itself.
         template: Executes this notebook instead of the one that the plan names.
 
+    Example:
+        >>> plan = d2e.read_plan("runs/mine")
+        >>> [config.decoder for config in plan.configs]
+        ['small-3k', 'small-7k']
+
     Raises:
         ToolkitError: There is none, it is no such file, or a run in it is impossible; the
             sentence names the file and the entry.

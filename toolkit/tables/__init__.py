@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypedDict
 
 from toolkit.errors import ToolkitError
 from toolkit.tables import budgets as budget_groups
@@ -25,6 +25,14 @@ if TYPE_CHECKING:
 NOTES, RENAMED = "notes", "renamed"  # Keys of a frame's attributes.
 LABELS = ("decoder", "pooling", "flop_convention")
 UNIT_ROLES = {"params": "params", "tokens": "tokens", "budget_flop": "budget_flop"}
+
+
+class Reading(TypedDict, total=False):
+    """How a table from elsewhere is read: arguments of `read_table`, plain JSON types only."""
+
+    columns: dict[str, str]
+    unit: dict[str, float]
+    budgets: list[float]
 
 
 def read_table(
@@ -47,6 +55,11 @@ def read_table(
         roles: By role, columns of the file that a caller will ask for by their own names: they keep
             them (`named` finds them), and are read as numbers.
         kept: Names that columns keep, where the file has them.
+
+    Example:
+        >>> runs = d2e.read_runs("reference")  # or "runs/mine", "their.csv"
+        >>> len(runs), runs["method"].nunique()
+        (299, 4)
 
     Raises:
         ToolkitError: There is no such table, it is not a whole one, or a column is not there.

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import argparse
 import math
-from typing import Any
 
 from toolkit.errors import ToolkitError
+from toolkit.tables import Reading
 from toolkit.tables.names import role_named
 from toolkit.tables.numbers import read_cell, read_multiple
 
@@ -41,7 +41,7 @@ def add_arguments(parser: argparse.ArgumentParser, *, grouping: bool = True) -> 
         )
 
 
-def reading(args: argparse.Namespace) -> dict[str, Any]:
+def reading(args: argparse.Namespace) -> Reading:
     """What those options say, as arguments of `toolkit.tables.read_table`; plain JSON types.
 
     Raises:
@@ -55,10 +55,14 @@ def reading(args: argparse.Namespace) -> dict[str, Any]:
         for ours, size in _assignments("--unit", text):
             unit[_role_or_name(ours)] = _size(size)
     budgets = getattr(args, "budgets", None)
-    found: dict[str, Any] = {"columns": columns, "unit": unit}
+    found = Reading()
+    if columns:
+        found["columns"] = columns
+    if unit:
+        found["unit"] = unit
     if budgets is not None:
         found["budgets"] = [_positive("--budgets", part) for part in budgets.split(",")]
-    return {name: value for name, value in found.items() if value}
+    return found
 
 
 def _assignments(flag: str, text: str) -> list[tuple[str, str]]:

@@ -167,6 +167,15 @@ def train(
     leaves its record in `record.json`, written last and atomically. If it is to `keep` its encoder,
     that lies there as well (`toolkit.training.kept`), but for a run that diverged.
 
+    Example:
+        >>> config = d2e.RunConfig(
+        ...     decoder="small-3k", budget_flop=2e8,
+        ...     data="my_pairs.jsonl", batch_pairs=16, candidates=16,
+        ... )
+        >>> record = d2e.train(config)
+        >>> record.status, record.steps > 5
+        ('finished', True)
+
     Raises:
         ToolkitError: The configuration cannot be run, or the folder holds another run.
     """
