@@ -18,7 +18,7 @@ from bench_step import TEMPERATURE, Case, batch, build
 from entry import entry
 
 from toolkit.decoders import KNOWN
-from toolkit.methods import Method, apply
+from toolkit.methods.full import Full
 
 STEPS = 5  # Of which the fastest counts: a step of a small decoder takes milliseconds.
 CASES = (Case("small-38k", 16), Case("pythia-14m", 128))
@@ -34,7 +34,7 @@ def choices(case: Case, repeats: int) -> list[dict[str, object]]:
     from toolkit.contrast.bodies import HubBody
     from toolkit.contrast.step import ContrastiveStep
 
-    model = apply(build(KNOWN[case.decoder].shape), Method("full"), seed=0)
+    model = Full().apply(build(KNOWN[case.decoder].shape), seed=0)
     texts = batch(case)
 
     def plain(**options: Any) -> Callable[[], object]:

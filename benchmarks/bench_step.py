@@ -32,9 +32,10 @@ from entry import entry
 from toolkit.contrast.packing import plan_step
 from toolkit.decoders import KNOWN, Shape
 from toolkit.flops import step_flops
-from toolkit.methods import Method, resolve
+from toolkit.methods import STUDIED, Method, resolve
+from toolkit.methods.full import Full
 from toolkit.pairs.tokens import Ragged
-from toolkit.runs import METHODS, RunConfig
+from toolkit.runs import RunConfig
 
 TEMPERATURE = 1 / 40
 LONGEST = 75
@@ -179,7 +180,7 @@ def our_precision(decoder: str) -> str:
 def utilisation(decoder: str, pairs: int, repeats: int) -> list[dict[str, object]]:
     """Model FLOPs a second over those of a plain matrix product of the same kind, in turns."""
     case = Case(decoder, pairs)
-    flops = model_flops(case, Method("full"))
+    flops = model_flops(case, Full())
     entries = []
     for precision in dict.fromkeys((FLOAT32, our_precision(decoder))):
         with Side(our_worker, case, None, precision) as side:
@@ -205,7 +206,7 @@ def method_ratios(decoder: str, pairs: int, repeats: int) -> list[dict[str, obje
     """
     case = Case(decoder, pairs)
     shape = KNOWN[decoder].shape
-    methods = {name: resolve(RunConfig(decoder, 1, method=name), shape) for name in METHODS}
+    methods = {name: resolve(RunConfig(decoder, 1, method=name), shape) for name in STUDIED}
     seconds: dict[str, list[float]] = {name: [] for name in methods}
     for name, method in methods.items():
         with Side(our_worker, case, None, "auto", method) as side:
@@ -307,9 +308,8 @@ def our_worker(
     method: Method | None = None,
 ) -> None:
     from toolkit.contrast.step import ContrastiveStep
-    from toolkit.methods import apply
 
-    model = apply(build(KNOWN[case.decoder].shape), method or Method("full"), seed=0)
+    model = (method or Full()).apply(build(KNOWN[case.decoder].shape), seed=0)
     queries, positives = batch(case)
     step = ContrastiveStep(
         model, temperature=TEMPERATURE, chunk_tokens=chunk_tokens, precision=precision

@@ -26,7 +26,8 @@ from typing import Any
 import torch
 
 from toolkit import machine
-from toolkit.runs import METHODS, RunConfig
+from toolkit.methods import STUDIED
+from toolkit.runs import RunConfig
 from toolkit.training.evaluation import evaluate
 from toolkit.training.run import hardware_name, load_encoder, prepare, train_encoder
 
@@ -40,7 +41,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--seeds", type=int, default=20)
     parser.add_argument("--decoders", nargs="+", default=list(BUDGETS), choices=BUDGETS)
-    parser.add_argument("--methods", nargs="+", default=list(METHODS), choices=METHODS)
+    parser.add_argument("--methods", nargs="+", default=list(STUDIED), choices=STUDIED)
     parser.add_argument("--times", type=float, default=1, help="so many times the usual budgets")
     parser.add_argument("--minutes", type=float, default=math.inf, help="start no run after these")
     args = parser.parse_args()

@@ -27,9 +27,9 @@ from toolkit.decoders import (
 )
 from toolkit.errors import ToolkitError
 from toolkit.flops import step_flops
+from toolkit.methods import METHODS
 from toolkit.training.guard import try_out
 
-METHODS = ("full", "freeze", "lora", "bias")
 QUERIES, POSITIVES = texts(5, 1, 7), texts(5, 2, 11, seed=1)
 LENGTHS = np.concatenate((QUERIES.lengths, POSITIVES.lengths))
 

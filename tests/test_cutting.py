@@ -91,9 +91,9 @@ def test_freezing_and_lora_of_a_cut_decoder_count_its_own_blocks():
     model = decoders.load(cut)
     config = RunConfig(decoder=cut.name, budget_flop=1e9, method="freeze", trained_blocks=2)
     method = methods.resolve(config, cut.shape)
-    methods.apply(model, method, seed=0)
+    method.apply(model, seed=0)
     trained = sum(p.numel() for p in model.parameters() if p.requires_grad)
-    assert trained == methods.trainable_params(cut.shape, method)
+    assert trained == method.trainable_params(cut.shape)
     four = RunConfig(decoder=cut.name, budget_flop=1e9, method="freeze", trained_blocks=4)
     with pytest.raises(ToolkitError, match="only 3 blocks"):
         methods.resolve(four, cut.shape)

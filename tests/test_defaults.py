@@ -3,8 +3,9 @@
 import pytest
 
 from toolkit.decoders import find
-from toolkit.methods import default_rank
-from toolkit.training.defaults import batch_pairs, learning_rate
+from toolkit.methods import METHODS
+from toolkit.methods.lora import default_rank
+from toolkit.training.defaults import batch_pairs
 
 # Camera-ready of the study: full fine-tuning and block freezing.
 STUDY = {
@@ -17,15 +18,15 @@ STUDY = {
 def test_pythias_rates_are_the_studys(size):
     decoder = find(f"pythia-{size}")
     for method in ("full", "freeze"):
-        assert learning_rate(method, decoder) == pytest.approx(STUDY[size])
+        assert METHODS[method].learning_rate(decoder) == pytest.approx(STUDY[size])
     for method in ("lora", "bias"):
-        assert learning_rate(method, decoder) == 1e-3
+        assert METHODS[method].learning_rate(decoder) == 1e-3
 
 
 def test_a_cut_decoder_takes_the_rates_of_its_family():
-    assert learning_rate("full", find("pythia-160m@4")) == pytest.approx(6e-5)
+    assert METHODS["full"].learning_rate(find("pythia-160m@4")) == pytest.approx(6e-5)
     whole, cut = find("small-38k"), find("small-38k@2")
-    assert learning_rate("bias", cut) == learning_rate("bias", whole)
+    assert METHODS["bias"].learning_rate(cut) == METHODS["bias"].learning_rate(whole)
     assert batch_pairs(cut, 1e12) < 1024
 
 

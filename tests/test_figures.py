@@ -11,12 +11,12 @@ from matplotlib.figure import Figure
 from toolkit import figures
 from toolkit.figures import budget
 from toolkit.laws import Estimate
+from toolkit.methods import METHODS
 from toolkit.recipe import frontier
 from toolkit.recipe.crossing import Crossing
 from toolkit.recipe.question import Question
 from toolkit.recipe.recommendation import recommend_from
 from toolkit.recipe.study import Study
-from toolkit.runs import METHODS
 from toolkit.synthetic import BUDGETS, DECODERS, TRUTH, run_table
 
 

@@ -12,11 +12,10 @@ from toolkit.cli import main
 from toolkit.contrast.packing import plan_step, spread
 from toolkit.contrast.step import ContrastiveStep
 from toolkit.decoders import PYTHIA, Shape, neox_shape
-from toolkit.flops import paper_flops_per_token, step_flops
-from toolkit.methods import Method, trainable_params
+from toolkit.flops import step_flops
+from toolkit.methods import METHODS, Method
 
 DEEP = neox_shape(vocabulary=97, hidden=24, layers=5, heads=3)
-METHODS = ("full", "freeze", "lora", "bias")
 VARIANTS = [
     *[(SHAPE, method(name)) for name in METHODS],
     *[(DEEP, method(name, DEEP)) for name in METHODS],
@@ -40,7 +39,7 @@ def name_of(value: Shape | Method) -> str:
     """A short name for a test's parameter."""
     if isinstance(value, Shape):
         return f"{value.layers}x{value.hidden}"
-    return "-".join(map(str, (value.name, value.trained_blocks, *(value.lora_targets or ()))))
+    return str(value)
 
 
 RUNS = {
@@ -116,14 +115,14 @@ def test_model_flops_follow_the_derivation_for_each_method() -> None:
 
 def test_the_papers_convention_counts_parameters_the_method_trains() -> None:
     shape = PYTHIA["pythia-70m"].shape
-    n = {name: trainable_params(shape, method(name, shape)) for name in METHODS}
+    n = {name: method(name, shape).trainable_params(shape) for name in METHODS}
     everything = shape.params
     assert everything == n["full"] == 18_915_328
-    assert paper_flops_per_token(shape, method("full", shape)) == 6 * everything
-    assert paper_flops_per_token(shape, method("freeze", shape)) == 2 * everything + 4 * n["freeze"]
-    assert paper_flops_per_token(shape, method("bias", shape)) == 4 * everything + 2 * n["bias"]
+    assert method("full", shape).paper_flops_per_token(shape) == 6 * everything
+    assert method("freeze", shape).paper_flops_per_token(shape) == 2 * everything + 4 * n["freeze"]
+    assert method("bias", shape).paper_flops_per_token(shape) == 4 * everything + 2 * n["bias"]
     with_adapters = everything + n["lora"]
-    assert paper_flops_per_token(shape, method("lora", shape)) == 4 * with_adapters + 2 * n["lora"]
+    assert method("lora", shape).paper_flops_per_token(shape) == 4 * with_adapters + 2 * n["lora"]
 
 
 def test_counting_a_step_of_64_pairs_takes_under_100_microseconds() -> None:

@@ -7,9 +7,8 @@ from tests.tiny import SHAPE, method, neox, texts, tuned
 from toolkit.contrast.step import ContrastiveStep
 from toolkit.decoders import neox_shape
 from toolkit.errors import ToolkitError
-from toolkit.methods import Method, apply, default_rank, trainable_params
-
-METHODS = ("full", "freeze", "lora", "bias")
+from toolkit.methods import METHODS, Method
+from toolkit.methods.lora import default_rank
 
 
 def expected_to_move(how: Method, name: str) -> bool:
@@ -17,7 +16,7 @@ def expected_to_move(how: Method, name: str) -> bool:
     if how.name == "full":
         return True
     if how.name == "freeze":
-        frozen = SHAPE.layers - (how.trained_blocks or 0)
+        frozen = SHAPE.layers - how.trained_blocks
         return name.startswith("final_layer_norm") or (block is not None and block >= frozen)
     return ".lora_" in name if how.name == "lora" else name.endswith(".bias")
 
@@ -49,11 +48,11 @@ def test_a_step_moves_the_methods_parameters_and_no_other(how: Method) -> None:
 @pytest.mark.parametrize("name", METHODS)
 def test_the_count_of_trainable_parameters_is_the_models_own_without_embeddings(name: str) -> None:
     how = method(name)
-    model = apply(neox(), how, seed=0)
+    model = how.apply(neox(), seed=0)
     counted = sum(
         p.numel() for key, p in model.named_parameters() if p.requires_grad and "emb" not in key
     )
-    assert trainable_params(SHAPE, how) == counted
+    assert how.trainable_params(SHAPE) == counted
 
 
 def test_defaults_are_half_the_blocks_and_a_low_rank_on_linears_and_embedding() -> None:
@@ -80,7 +79,7 @@ def test_the_default_rank_is_a_quarter_of_the_width_from_16_to_32() -> None:
 
 def test_adapters_start_alike_for_the_same_seed_and_leave_the_random_state_alone() -> None:
     state = torch.random.get_rng_state()
-    weights = [apply(neox(), method("lora"), seed=seed).state_dict() for seed in (3, 3, 4)]
+    weights = [method("lora").apply(neox(), seed=seed).state_dict() for seed in (3, 3, 4)]
     assert torch.equal(torch.random.get_rng_state(), state)
     key = "layers.0.attention.dense.lora_A.default.weight"
     assert torch.equal(weights[0][key], weights[1][key])
@@ -90,7 +89,7 @@ def test_adapters_start_alike_for_the_same_seed_and_leave_the_random_state_alone
 def test_a_fresh_adapter_changes_nothing() -> None:
     ids = torch.arange(7)[None]
     plain = neox()(ids).last_hidden_state
-    assert torch.equal(apply(neox(), method("lora"), seed=0)(ids).last_hidden_state, plain)
+    assert torch.equal(method("lora").apply(neox(), seed=0)(ids).last_hidden_state, plain)
 
 
 def test_a_rank_over_a_layers_width_is_refused_with_the_layers_name() -> None:

@@ -21,9 +21,10 @@ from toolkit.contrast.bodies import body_of
 from toolkit.contrast.step import ContrastiveStep, embed, info_nce
 from toolkit.decoders import config_shape, neox_shape
 from toolkit.errors import ToolkitError
+from toolkit.methods import METHODS
 from toolkit.pairs.tokens import Ragged
 from toolkit.recipe.comparable import Comparable
-from toolkit.runs import METHODS, RunConfig, RunRecord
+from toolkit.runs import RunConfig, RunRecord
 from toolkit.training import run as training
 from toolkit.training.run import make_optimizer, prepare, train
 

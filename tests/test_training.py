@@ -138,7 +138,7 @@ def test_distinct_pairs_are_counted_and_limited(easy):
 def test_the_learning_rate_follows_the_default_rule_where_none_is_given(easy):
     config = RunConfig.from_dict({**easy, "lr": None})
     run = prepare(config)
-    assert run.lr == training.defaults.learning_rate("full", decoders.find("small-7k"))
+    assert run.lr == run.method.learning_rate(decoders.find("small-7k"))
 
 
 def test_training_leaves_the_global_random_state_of_the_order_alone(easy):

@@ -12,10 +12,10 @@ from toolkit.cli import main
 from toolkit.decoders import KNOWN
 from toolkit.errors import ToolkitError
 from toolkit.figures import predicted_and_measured
+from toolkit.methods import METHODS
 from toolkit.recipe.study import Study
 from toolkit.recipe.trial import as_text, put_to_test, sentences
 from toolkit.synthetic import BUDGETS, TRUTH, run_table
-from toolkit.training.defaults import learning_rate
 
 ABOVE = BUDGETS[-1] * 3
 WIDE = ("small-7k", "small-15k", "small-38k", "small-85k", "small-200k", "small-559k")
@@ -24,7 +24,9 @@ WIDE = ("small-7k", "small-15k", "small-38k", "small-85k", "small-200k", "small-
 def made(**where):
     """Made-up runs at the rates that suit each width, so that a recipe's rate is one of them."""
     table = run_table(**{"decoders": WIDE, "noise": 0.002} | where)
-    rates = [learning_rate(m, KNOWN[d]) for m, d in zip(table.method, table.decoder, strict=True)]
+    rates = [
+        METHODS[m].learning_rate(KNOWN[d]) for m, d in zip(table.method, table.decoder, strict=True)
+    ]
     return table.assign(lr=rates)
 
 

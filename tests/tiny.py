@@ -5,7 +5,7 @@ import torch
 from transformers import AutoModel, GPTNeoXConfig, PreTrainedModel
 
 from toolkit.decoders import Shape, neox_shape
-from toolkit.methods import Method, apply, resolve
+from toolkit.methods import Method, resolve
 from toolkit.pairs.tokens import Ragged
 from toolkit.runs import RunConfig
 
@@ -41,7 +41,7 @@ def method(name: str, shape: Shape = SHAPE, **settings: object) -> Method:
 
 def tuned(model: PreTrainedModel, how: Method) -> PreTrainedModel:
     """The model under a method, with adapters that already do something."""
-    apply(model, how, seed=0)
+    how.apply(model, seed=0)
     generator = torch.Generator().manual_seed(1)
     for name, parameter in model.named_parameters():
         if ".lora_" in name:

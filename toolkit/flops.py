@@ -18,13 +18,7 @@ import numpy as np
 
 from toolkit.contrast.packing import Execution
 from toolkit.decoders.shapes import INPUT, Product, Shape
-from toolkit.methods import (
-    Method,
-    adapted,
-    adapts_embedding,
-    first_trained_block,
-    trainable_params,
-)
+from toolkit.methods import Added, Method
 
 
 @dataclass(frozen=True)
@@ -37,20 +31,23 @@ class StepFlops:
 
 
 @dataclass(frozen=True)
-class Cost:
-    """FLOPs of one token, and of one query-key pair of tokens within a text."""
+class PassFlops:
+    """FLOPs of a pass: of one token, of one pair of tokens within a text, and of each call."""
 
     token: int = 0
     square: int = 0
+    call: int = 0
 
-    def __add__(self, other: Cost) -> Cost:
-        return Cost(self.token + other.token, self.square + other.square)
+    def __add__(self, other: PassFlops) -> PassFlops:
+        return PassFlops(
+            self.token + other.token, self.square + other.square, self.call + other.call
+        )
 
-    def __mul__(self, times: int) -> Cost:
-        return Cost(self.token * times, self.square * times)
+    def __mul__(self, times: int) -> PassFlops:
+        return PassFlops(self.token * times, self.square * times, self.call * times)
 
-    def of(self, tokens: int, squares: int) -> int:
-        return self.token * tokens + self.square * squares
+    def of(self, tokens: int, squares: int, calls: int) -> int:
+        return self.token * tokens + self.square * squares + self.call * calls
 
 
 @dataclass(frozen=True)
@@ -58,8 +55,7 @@ class Passes:
     """What each pass over a decoder costs under a method.
 
     Attributes:
-        embedding: Forward of the embedding's adapter, which runs once, on real tokens; backward
-            is twice that.
+        embedding: The embedding's adapter, forward and backward, once a step on real tokens.
         once: Forward of the frozen blocks below the lowest trained one, run once a step whatever
             is recomputed.
         forward: Forward of the trained blocks.
@@ -67,11 +63,16 @@ class Passes:
         replay: What checkpointing runs again of the trained blocks.
     """
 
-    embedding: Cost
-    once: Cost
-    forward: Cost
-    backward: Cost
-    replay: Cost
+    embedding: PassFlops
+    once: PassFlops
+    forward: PassFlops
+    backward: PassFlops
+    replay: PassFlops
+
+    @property
+    def whole(self) -> PassFlops:
+        """Forward and backward, but for the embedding's adapter."""
+        return self.once + self.forward + self.backward
 
 
 def step_flops(
@@ -91,71 +92,66 @@ def step_flops(
     """
     passes = pass_costs(shape, method)
     lengths = np.concatenate((query_lengths, positive_lengths))
-    real = _sums(lengths, lengths)
+    real = _sums(lengths, lengths, 1)
     # Symmetric InfoNCE: one matrix of similarities serves both directions, forward and twice back.
     loss = 6 * len(query_lengths) ** 2 * shape.hidden
-    whole = passes.once + passes.forward + passes.backward
-
-    ran = _sums(execution.tokens, execution.windows)
-    once = (passes.embedding * 3).of(*real) + loss
-    hardware = whole.of(*ran) + once
+    once = passes.embedding.of(*real) + loss
+    chunks = len(execution.recomputed)
+    ran = _sums(execution.tokens, execution.windows, chunks)
+    hardware = passes.whole.of(*ran) + once
     if execution.checkpointing:
         hardware += passes.replay.of(*ran)
     if execution.recomputed.any():
         again = np.repeat(execution.recomputed, np.diff(execution.chunks))
-        hardware += passes.forward.of(*_sums(execution.tokens[again], execution.windows[again]))
+        twice = _sums(
+            execution.tokens[again], execution.windows[again], int(execution.recomputed.sum())
+        )
+        hardware += passes.forward.of(*twice)
     return StepFlops(
-        paper=real[0] * paper_flops_per_token(shape, method),
-        model=whole.of(*real) + once,
+        paper=real[0] * method.paper_flops_per_token(shape),
+        model=passes.whole.of(*real) + once,
         hardware=hardware,
     )
 
 
-def _sums(tokens: np.ndarray, windows: np.ndarray) -> tuple[int, int]:
-    """Tokens, and query-key pairs within windows, of these texts."""
+def _sums(tokens: np.ndarray, windows: np.ndarray, calls: int) -> tuple[int, int, int]:
+    """Tokens of these texts, query-key pairs within their windows, and calls."""
     wide = windows.astype(np.int64)
-    return int(tokens.sum()), int(np.dot(wide, wide))
-
-
-def paper_flops_per_token(shape: Shape, method: Method) -> int:
-    """The study's FLOPs a token: 6N full, 2N + 4n freeze, 4N + 2n lora and bias.
-
-    N counts all parameters, adapters among them, and n the trainable ones, embeddings left out
-    of both.
-    """
-    trainable = trainable_params(shape, method)
-    if method.name == "full":
-        return 6 * shape.params
-    if method.name == "freeze":
-        return 2 * shape.params + 4 * trainable
-    adapters = trainable if method.name == "lora" else 0
-    return 4 * (shape.params + adapters) + 2 * trainable
+    return int(tokens.sum()), int(np.dot(wide, wide)), calls
 
 
 @lru_cache(maxsize=256)
 def pass_costs(shape: Shape, method: Method) -> Passes:
     """What each pass costs, block by block, with no gradient computed that nothing needs."""
-    first = first_trained_block(shape, method)
-    frozen = _Block(shape, None, input_gradient=False)
-    lowest = _Block(shape, method, input_gradient=_trains_below(shape, method))
-    other = _Block(shape, method, input_gradient=True)
-    others = shape.layers - first - 1
-    adapter = Cost()
-    if adapts_embedding(shape, method):
-        adapter = Cost(token=2 * (method.lora_rank or 0) * shape.hidden)
-    return Passes(
-        embedding=adapter,
-        once=frozen.forward * first,
-        forward=lowest.forward + other.forward * others,
-        backward=lowest.backward + other.backward * others,
-        replay=lowest.replay + other.replay * others,
-    )
+    walked: dict[tuple, _Block] = {}
+    needed = method.trains_before(shape)
+    once = forward = backward = replay = PassFlops()
+    for above in reversed(range(shape.layers)):
+        trained = frozenset(name for name in _parameters(shape) if method.trains(name, above))
+        added = tuple(method.adapter(linear, above) for linear in shape.block)
+        alike = (trained, added, needed)
+        block = walked.get(alike) or walked.setdefault(alike, _Block(shape, *alike))
+        needed = needed or bool(trained) or any(added)
+        if not needed:
+            once += block.forward
+            continue
+        forward, backward = forward + block.forward, backward + block.backward
+        replay += block.replay
+    embedding = PassFlops()
+    for product in method.embedding_adapter(shape):
+        one = PassFlops(product.token, call=product.call)
+        embedding += one + one * product.trained
+    return Passes(embedding, once, forward, backward, replay)
 
 
-def _trains_below(shape: Shape, method: Method) -> bool:
-    """Whether something is trained before the first block."""
-    biases = method.name == "bias" and shape.first_norm_biases > 0
-    return method.name == "full" or biases or adapts_embedding(shape, method)
+@lru_cache(maxsize=256)
+def _parameters(shape: Shape) -> frozenset[str]:
+    """Names of a block's parameters, as far as they are told apart."""
+    names = {x for product in shape.products for x in product.left | product.right}
+    names |= {f"{linear.name}.weight" for linear in shape.block}
+    names |= {f"{linear.name}.bias" for linear in shape.block if linear.bias}
+    norm = {"norm.weight": shape.norm_weights, "norm.bias": shape.norm_biases}
+    return frozenset(names | {name for name, size in norm.items() if size}) - {INPUT}
 
 
 class _Block:
@@ -163,37 +159,41 @@ class _Block:
 
     Args:
         shape: Of the decoder.
-        method: None for a frozen block.
+        trained: Names of the block's trained parameters.
+        added: By linear layer, the products of its adapter.
         input_gradient: Whether the block's input needs a gradient.
     """
 
-    def __init__(self, shape: Shape, method: Method | None, *, input_gradient: bool) -> None:
-        self.method = method
-        self.input_gradient = input_gradient
-        has_adapter = adapted(shape, method) if method else (False,) * len(shape.block)
+    def __init__(
+        self,
+        shape: Shape,
+        trained: frozenset[str],
+        added: tuple[tuple[Added, ...], ...],
+        input_gradient: bool,
+    ) -> None:
         self.adapters = {
-            f"{linear.name}.weight": linear
-            for linear, has in zip(shape.block, has_adapter, strict=True)
-            if has
+            f"{linear.name}.weight": products
+            for linear, products in zip(shape.block, added, strict=True)
+            if products
         }
-        self.forward = self.backward = self.replay = Cost()
+        self.sources = trained | set(self.adapters) | ({INPUT} if input_gradient else set())
+        self.trained = trained
+        self.forward = self.backward = self.replay = PassFlops()
         for product in shape.products:
             self._walk(product)
-        if shape.keeps_last and self.backward != Cost():
+        if shape.keeps_last and self.backward != PassFlops():
             self.replay = self.forward
 
     def _walk(self, product: Product) -> None:
         """A product of the block, and those of an adapter on it."""
         left = self._needs(product.left)
-        right = self._trains(product.weight) if product.weight else self._needs(product.right)
-        self._multiply(Cost(product.token, product.square), left + right)
-        linear = self.adapters.get(product.weight)
-        if linear is not None and self.method is not None:
-            rank = self.method.lora_rank or 0
-            self._multiply(Cost(2 * linear.inputs * rank), left + 1)
-            self._multiply(Cost(2 * rank * linear.outputs), 2)
+        right = product.weight in self.trained if product.weight else self._needs(product.right)
+        self._multiply(PassFlops(product.token, product.square), left + right)
+        for added in self.adapters.get(product.weight, ()):
+            operands = added.trained + (left and added.reads_input)
+            self._multiply(PassFlops(added.token, call=added.call), operands, kept=added.kept)
 
-    def _multiply(self, forward: Cost, gradients: int) -> None:
+    def _multiply(self, forward: PassFlops, gradients: int, *, kept: bool = False) -> None:
         """One matrix product, and as many of the same size in the backward pass."""
         if gradients:
             # A checkpoint replays up to the last product that keeps something for the backward
@@ -201,15 +201,9 @@ class _Block:
             self.replay = self.forward
         self.forward += forward
         self.backward += forward * gradients
+        if kept:
+            self.replay = self.forward
 
     def _needs(self, sources: frozenset[str]) -> bool:
         """Whether something that depends on these needs a gradient."""
-        if INPUT in sources and self.input_gradient:
-            return True
-        return any(self._trains(x) or x in self.adapters for x in sources if x != INPUT)
-
-    def _trains(self, parameter: str) -> bool:
-        """Whether the method trains this parameter of the block."""
-        if self.method is None or self.method.name == "lora":
-            return False
-        return self.method.name != "bias" or parameter.endswith(".bias")
+        return not self.sources.isdisjoint(sources)

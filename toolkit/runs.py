@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 from toolkit import decoders
 from toolkit.errors import ToolkitError, nearest
+from toolkit.methods import METHODS, SETTINGS, owners
 from toolkit.values import convert, field_types, is_one, one_of
 
 if TYPE_CHECKING:
@@ -28,14 +29,6 @@ if TYPE_CHECKING:
 
     from toolkit.pairs.sources import Source
 
-METHODS = ("full", "freeze", "lora", "bias")
-# Settings that belong to one method.
-OWNERS = {
-    "trained_blocks": "freeze",
-    "lora_rank": "lora",
-    "lora_alpha": "lora",
-    "lora_targets": "lora",
-}
 CONVENTIONS = ("paper", "model", "hardware")
 POOLINGS = ("mean", "last")
 ATTENTIONS = ("causal", "bidirectional")
@@ -70,7 +63,7 @@ class RunConfig:
     Attributes:
         decoder: Name for `toolkit.decoders.find`: small-38k, pythia-70m, a folder, a hub name.
         budget_flop: FLOP to spend, counted in `flop_convention`.
-        method: full, freeze, lora or bias.
+        method: One of `toolkit.methods.METHODS`.
         data: `docstrings`, `manuals`, a JSONL, CSV, TSV or Parquet file, maybe gzipped, or
             `hub:owner/name`.
         query_column, positive_column, negative_column: Of the file or data set; None finds them
@@ -88,11 +81,8 @@ class RunConfig:
         special_tokens: Whether texts get the special tokens that the decoder's tokenizer adds of
             itself (a beginning or an end of text), as in its pre-training; they count in tokens,
             FLOP and `max_tokens`. Tokenizers that add none, as Pythia's, are not changed by it.
-        trained_blocks: freeze only: the last so many blocks, or a fraction of them below 1;
-            None for half of them.
-        lora_rank, lora_alpha: lora only; None for a rank of a quarter of the width, from 16
-            to 32, and alpha equal to the rank.
-        lora_targets: lora only: module names; None for the four linears and the embedding.
+        trained_blocks, lora_rank, lora_alpha, lora_targets: Settings of some methods, None for
+            their defaults; what each means, and whose it is: `toolkit.methods.SETTINGS`.
         weight_decay: Of AdamW, not on biases and norms.
         warmup: Share of the steps with a linearly growing learning rate.
         candidates: Size of the fixed held-out set, and so candidates of its loss.
@@ -139,13 +129,13 @@ class RunConfig:
     def __post_init__(self) -> None:
         for name, hint in field_types(type(self)).items():  # type: ignore[arg-type]
             object.__setattr__(self, name, convert(name, getattr(self, name), hint))
-        one_of("method", self.method, METHODS)
+        one_of("method", self.method, tuple(METHODS))
         one_of("flop_convention", self.flop_convention, CONVENTIONS)
         one_of("pooling", self.pooling, POOLINGS)
         one_of("attention", self.attention, ATTENTIONS)
         one_of("precision", self.precision, PRECISIONS)
         positive = ("budget_flop", "temperature", "lr", "batch_pairs", "max_pairs", "max_tokens")
-        for name in (*positive, "lora_rank", "lora_alpha", "trained_blocks", "chunk_tokens"):
+        for name in (*positive, "chunk_tokens"):
             value = getattr(self, name)
             if value is not None and not (value > 0 and math.isfinite(value)):
                 raise ToolkitError(f"{name} must be a positive finite number, not {value}")
@@ -166,16 +156,16 @@ class RunConfig:
             raise ToolkitError(f"weight_decay must be zero or more, not {self.weight_decay}")
         if self.seed < 0:
             raise ToolkitError(f"seed must be zero or more, not {self.seed}")
-        blocks = self.trained_blocks
-        if isinstance(blocks, float) and blocks >= 1:
-            raise ToolkitError(
-                f"trained_blocks is a whole number of blocks or a fraction below 1, not {blocks}"
-            )
-        for name, owner in OWNERS.items():
-            if getattr(self, name) is not None and self.method != owner:
+        for name, setting in SETTINGS.items():
+            value = getattr(self, name)
+            if value is None:
+                continue
+            setting.check(name, value)
+            if setting not in METHODS[self.method].settings:
+                whose = " or ".join(owners(name))
                 raise ToolkitError(
-                    f"{name} belongs to method {owner}, but this run's method is "
-                    f"{self.method}; give {owner} a grid of its own"
+                    f"{name} belongs to method {whose}, but this run's method is "
+                    f"{self.method}; give {whose} a grid of its own"
                 )
 
     @classmethod

@@ -7,6 +7,7 @@ import textwrap
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from toolkit.methods import METHODS, SETTINGS
 from toolkit.text import count, pretty, scientific
 
 if TYPE_CHECKING:
@@ -16,17 +17,15 @@ if TYPE_CHECKING:
     from toolkit.recipe.recommendation import Choice, Recipe
     from toolkit.recipe.settings import Setting
 
-METHOD_NAMES = {
-    "full": "full fine-tuning",
-    "freeze": "block freezing",
-    "lora": "LoRA",
-    "bias": "bias tuning",
-}
 SETTING_NAMES = {
     "lr": "learning rate",
     "batch_pairs": "batch",
-    "lora_rank": "LoRA rank",
-    "trained_blocks": "trained blocks",
+    **{name: setting.title for name, setting in SETTINGS.items()},
+}
+SHORT_NAMES = {
+    "lr": "lr",
+    "batch_pairs": "batch",
+    **{name: setting.short for name, setting in SETTINGS.items()},
 }
 LINK_NAMES = {
     "bounded": "the bounded law, which ends at chance",
@@ -38,7 +37,7 @@ SHOWN_CHOICES = 8
 
 def method_name(method: str) -> str:
     """What people call the method."""
-    return METHOD_NAMES.get(method, method)
+    return METHODS[method].title if method in METHODS else method
 
 
 def n_runs(number: int) -> str:

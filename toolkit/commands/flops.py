@@ -7,7 +7,9 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from toolkit.arguments import positive, whole
-from toolkit.runs import METHODS, OWNERS
+from toolkit.methods import METHODS, SETTINGS, owners
+from toolkit.runs import RunConfig
+from toolkit.values import field_types
 
 if TYPE_CHECKING:
     from toolkit.decoders import Shape
@@ -18,11 +20,10 @@ HELP = "FLOPs of a training step for a decoder and a method, in three convention
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("decoder", help="small-38k, smollm2-135m@8, a folder or a hub name")
     parser.add_argument("--method", default="full", help=", ".join(METHODS))
-    parser.add_argument("--rank", type=whole, help="of LoRA (default 16 to 32, by width)")
-    parser.add_argument("--targets", nargs="+", metavar="MODULE", help="modules LoRA adapts")
-    parser.add_argument(
-        "--trained-blocks", help="freeze: the last so many blocks, or a fraction below 1"
-    )
+    for name, setting in SETTINGS.items():
+        flag = f"--{name.removeprefix('lora_').replace('_', '-')}"
+        text = f"{', '.join(owners(name))}: {setting.meaning}"
+        parser.add_argument(flag, dest=name, metavar="…", help=text, **_reading(name))
     parser.add_argument("--pairs", type=whole, default=1024, help="pairs of a step (default 1024)")
     parser.add_argument("--query-tokens", type=positive, default=14, help="on average (default 14)")
     parser.add_argument(
@@ -33,6 +34,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--checkpointing", action="store_true", help="recompute trained blocks")
     parser.add_argument("--json", action="store_true", help="print JSON, with all methods")
+
+
+def _reading(setting: str) -> dict[str, Any]:
+    """How argparse reads a method's setting."""
+    types = field_types(RunConfig)[setting]
+    if int in types and float not in types:
+        return {"type": whole}
+    return {} if {int, float, str}.intersection(types) else {"nargs": "+"}
 
 
 def run(args: argparse.Namespace) -> int:
@@ -69,16 +78,12 @@ def compute(args: argparse.Namespace) -> dict[str, Any]:
     for name in ("query_tokens", "positive_tokens"):
         if not 1 <= getattr(args, name) < 1e9:
             raise ToolkitError(f"--{name.replace('_', '-')} must be at least 1")
-    options = {
-        "trained_blocks": args.trained_blocks,
-        "lora_rank": args.rank,
-        "lora_targets": args.targets,
-    }
+    options = {name: getattr(args, name) for name in SETTINGS}
     decoder = find(args.decoder)
     asked = _step(args, decoder.shape, args.method, options)
     every: dict[str, Any] = {}
     for name in METHODS:
-        own = {key: value for key, value in options.items() if OWNERS[key] == name}
+        own = {each.name: options[each.name] for each in METHODS[name].settings}
         try:
             every[name] = asked if name == args.method else _step(args, decoder.shape, name, own)
         except ToolkitError:
@@ -97,8 +102,7 @@ def _step(
 
     from toolkit.contrast.packing import plan_step, spread
     from toolkit.flops import step_flops
-    from toolkit.methods import resolve, trainable_params
-    from toolkit.runs import RunConfig
+    from toolkit.methods import resolve
 
     config = RunConfig.from_dict(
         {
@@ -120,11 +124,9 @@ def _step(
     )
     per_step = asdict(step_flops(shape, method, queries, positives, execution))
     return {
-        "method": method.name,
-        "trained_blocks": method.trained_blocks,
-        "lora_rank": method.lora_rank,
-        "lora_targets": method.lora_targets,
-        "trainable": trainable_params(shape, method),
+        "method": name,
+        **{key: getattr(method, key, None) for key in SETTINGS},
+        "trainable": method.trainable_params(shape),
         "pairs": args.pairs,
         "tokens": int(queries.sum() + positives.sum()),
         "per_step": per_step,

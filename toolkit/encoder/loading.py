@@ -86,7 +86,7 @@ def _of_run(folder: Path, config: RunConfig) -> Encoder:
         raise ToolkitError(f"{folder} kept no encoder{_how_to_keep(folder)}")
     decoder = decoders.find(config.decoder)
     model = decoders.load(decoder, bidirectional=config.attention == "bidirectional")
-    methods.apply(model, methods.resolve(config, decoder.shape), config.seed)
+    methods.resolve(config, decoder.shape).apply(model, config.seed)
     kept.restore(folder, config, model)
     return trained(model, config, str(folder))
 

@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 from html import escape
 
+from toolkit.methods import SETTINGS
 from toolkit.recipe.recommendation import Recipe
 from toolkit.recipe.runnable import papermill_command, runnable, sweep_yaml
 from toolkit.text import count, pretty
@@ -64,8 +65,8 @@ COPY = (
 def recipe_html(recipe: Recipe) -> str:
     """The four answers as cards."""
     values = {s.name: s.value for s in recipe.settings}
-    share = next((name for name in ("lora_rank", "trained_blocks") if name in values), None)
-    detail = "" if share is None else f" · {share.split('_')[-1]} {values[share]:g}"
+    own = next((name for name in values if name in SETTINGS), None)
+    detail = "" if own is None else f" · {SETTINGS[own].short} {values[own]:g}"
     cards = [
         _card("How large a model?", recipe.decoder.name, size_lines(recipe)),
         _card("How much data?", _amount(recipe), data_lines(recipe)),

@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
 
 from toolkit.figures.style import LOSS, RING, budget_colours, budget_legend, outer_labels, panels
+from toolkit.methods import SETTINGS
 from toolkit.recipe.study import Cell, Study
 from toolkit.text import count
 from toolkit.words import SETTING_NAMES
@@ -50,10 +51,11 @@ def loss_by_setting(
         ax.plot(cell.values, cell.losses, "o-", color=shade, ms=4.5, lw=1.6)
         best = min(cell.losses)
         ax.plot(cell.values[cell.losses.index(best)], best, "o", ms=10, **RING)
-    if setting == "trained_blocks":
+    own = SETTINGS.get(setting)
+    if own and not own.octaves:
         ax.xaxis.set_major_locator(MaxNLocator(integer=True))
     else:
-        ax.set_xscale("log", base=2 if setting == "lora_rank" else 10)
+        ax.set_xscale("log", base=2 if own else 10)
         ax.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
         ax.xaxis.set_minor_locator(NullLocator())
         if setting == "lr":  # Of any value, and another at each width.

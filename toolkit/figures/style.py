@@ -18,14 +18,13 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
+from toolkit.methods import METHODS
 from toolkit.recipe.study import Study
 from toolkit.text import scientific
 from toolkit.words import method_name
 
-# Of the palettes of Okabe and Ito (2008) and Tol (2021), four that stay farthest apart for people
-# who see no red or no green.
-COLOURS = {"full": "#0072B2", "lora": "#D55E00", "freeze": "#22AA77", "bias": "#882255"}
-MARKERS = {"full": "o", "lora": "D", "freeze": "s", "bias": "^"}
+COLOURS = {name: method.colour for name, method in METHODS.items()}
+MARKERS = {name: method.marker for name, method in METHODS.items()}
 OTHER_COLOUR, OTHER_MARKER = "#555555", "P"
 INK, FAINT, BAND = "#222222", "#e9e9e9", "#F0E442"
 RING: dict[str, Any] = {"mfc": "none", "mec": INK, "mew": 1.1, "zorder": 5}

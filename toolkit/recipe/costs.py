@@ -11,7 +11,8 @@ import pandas as pd
 from toolkit import decoders, flops, methods
 from toolkit.errors import ToolkitError
 from toolkit.laws.optimiser import Array
-from toolkit.runs import CONVENTIONS, METHODS, RunConfig
+from toolkit.methods import METHODS
+from toolkit.runs import CONVENTIONS, RunConfig
 
 QUERY_SHARE = 0.2  # Of a pair's tokens; it matters for attention alone.
 BATCH = 32  # Pairs a step; it matters for the loss's own few products.
@@ -90,9 +91,8 @@ def flop_per_pair(
     except ToolkitError:
         return 0.0
     if convention == "paper":
-        return float(flops.paper_flops_per_token(shape, resolved) * tokens)
-    passes = flops.pass_costs(shape, resolved)
-    whole = passes.once + passes.forward + passes.backward
+        return float(resolved.paper_flops_per_token(shape) * tokens)
+    whole = flops.pass_costs(shape, resolved).whole
     squares = tokens**2 * (QUERY_SHARE**2 + (1 - QUERY_SHARE) ** 2)
     return whole.token * tokens + whole.square * squares + 6 * BATCH * shape.hidden
 

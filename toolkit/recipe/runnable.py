@@ -8,8 +8,9 @@ from typing import Any
 
 import yaml
 
+from toolkit.methods import METHODS
 from toolkit.recipe.recommendation import Recipe
-from toolkit.runs import CONVENTIONS, METHODS, RunConfig
+from toolkit.runs import CONVENTIONS, RunConfig
 from toolkit.text import scientific
 from toolkit.words import method_name
 

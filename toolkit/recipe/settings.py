@@ -7,14 +7,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from toolkit import decoders, methods
+from toolkit.methods import METHODS, SETTINGS
 from toolkit.recipe.study import Cell, Study
-from toolkit.runs import METHODS, RunConfig
+from toolkit.runs import RunConfig
 from toolkit.text import count, scientific
 from toolkit.training import defaults
 
 NEAR_OPTIMAL = 0.01
-NAMED = ("lr", "batch_pairs", "lora_rank", "trained_blocks")  # Those that a recipe names.
-OWNED = {"lora_rank": "lora", "trained_blocks": "freeze"}
+# Settings that a recipe names: those that every method has, and methods' own.
+COMMON = ("lr", "batch_pairs")
+NAMED = (*COMMON, *(name for name, setting in SETTINGS.items() if setting.recommended))
 
 
 @dataclass(frozen=True)
@@ -22,7 +24,7 @@ class Setting:
     """One hyperparameter.
 
     Attributes:
-        name: lr, batch_pairs, lora_rank or trained_blocks.
+        name: lr, batch_pairs, or one that belongs to the method.
         value: Recommended.
         low, high: The values tried within 1 % of the best loss lie between these, carried to the
             recipe's decoder as `value` is; both are `value` where nothing else was tried.
@@ -47,7 +49,8 @@ def choose_settings(
     best of the other settings counts, seeds are averaged. Where it was never varied, the value of
     the nearest runs; where the table does not have it, the toolkit's default.
     """
-    names = [n for n in NAMED if OWNED.get(n, method) == method]
+    own = {setting.name for setting in METHODS[method].settings} if method in METHODS else set()
+    names = [name for name in NAMED if name in own.union(COMMON)]
     return tuple(
         _choose(name, method, study.cells[method].get(name, ()), budget_flop, params, decoder)
         or _default(name, method, budget_flop, decoder)
@@ -99,17 +102,15 @@ def _choose(
 def _carried(name: str, method: str, value: float, tried_with: str, decoder: str) -> float:
     """A value found with one decoder, for another.
 
-    The same share of blocks, a rank that fits, and the same multiple of the default learning rate,
-    which falls with the width.
+    The same multiple of the default learning rate, which falls with the width; a method's own
+    setting as that says.
     """
     seen, meant = decoders.catalogued(tried_with), decoders.catalogued(decoder)
     if name == "lr" and seen is not None and meant is not None and method in METHODS:
-        rates = [defaults.learning_rate(method, known) for known in (seen, meant)]
+        rates = [METHODS[method].learning_rate(known) for known in (seen, meant)]
         return value * rates[1] / rates[0]
-    if name == "lora_rank" and meant is not None:
-        return min(value, meant.shape.hidden)
-    if name == "trained_blocks" and seen is not None and meant is not None:
-        return max(1, round(value / seen.shape.layers * meant.shape.layers))
+    if name in SETTINGS and meant is not None:
+        return SETTINGS[name].carry(value, seen.shape if seen else None, meant.shape)
     return value
 
 
@@ -119,7 +120,7 @@ def _default(name: str, method: str, budget_flop: float, decoder: str) -> Settin
     if known is None or method not in METHODS:
         return Setting(name, math.nan, math.nan, math.nan, (), "the table does not tell")
     if name == "lr":
-        value = defaults.learning_rate(method, known)
+        value = METHODS[method].learning_rate(known)
     elif name == "batch_pairs":
         value = defaults.batch_pairs(known, budget_flop)
     else:

@@ -14,6 +14,7 @@ from toolkit.laws import IsoFlopFit, fit_isoflop
 from toolkit.laws.cells import Cells
 from toolkit.laws.optimiser import Array
 from toolkit.laws.surface import Surface, fit_surface
+from toolkit.methods import METHODS
 from toolkit.recipe.comparable import (
     CELL,
     NUMERIC_SETTINGS,
@@ -24,7 +25,6 @@ from toolkit.recipe.comparable import (
 )
 from toolkit.recipe.costs import Costs
 from toolkit.recipe.findings import Finding
-from toolkit.runs import METHODS
 from toolkit.text import count
 
 FEW_RUNS = 9  # Three sizes at three budgets: the least that a law with any check can stand on.
@@ -135,7 +135,7 @@ class Study:
 
     @cached_property
     def methods(self) -> tuple[str, ...]:
-        """In the order of `toolkit.runs.METHODS`, others by name behind them."""
+        """In the order of `toolkit.methods.METHODS`, others by name behind them."""
         present = set(self.best["method"])
         return (*(m for m in METHODS if m in present), *sorted(present.difference(METHODS)))
 

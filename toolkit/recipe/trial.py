@@ -18,10 +18,12 @@ from toolkit.laws import Estimate, as_json
 from toolkit.recipe.comparable import COMPARABLE, SETTINGS, Comparable, Excluded, same_budget
 from toolkit.recipe.question import Question
 from toolkit.recipe.recommendation import Recipe, recommend_from
+from toolkit.recipe.settings import NAMED
 from toolkit.recipe.study import Study
 from toolkit.text import count, scientific
 from toolkit.words import (
     SETTING_NAMES,
+    SHORT_NAMES,
     bullet,
     loss,
     method_name,
@@ -65,10 +67,7 @@ class Tried:
 
     @property
     def settings_in_words(self) -> str:
-        return ", ".join(f"{_SHORT[n]} {setting_value(v)}" for n, v in self.settings.items())
-
-
-_SHORT = {"lr": "lr", "batch_pairs": "batch", "lora_rank": "rank", "trained_blocks": "blocks"}
+        return ", ".join(f"{SHORT_NAMES[n]} {setting_value(v)}" for n, v in self.settings.items())
 
 
 @dataclass(frozen=True)
@@ -136,7 +135,7 @@ def put_to_test(study: Study, table: pd.DataFrame, budget_flop: float | None = N
                 method,
                 str(decoder) if pd.notna(decoder) else "",
                 params,
-                {name: float(first[name]) for name in _SHORT if pd.notna(first.get(name))},
+                {name: float(first[name]) for name in NAMED if pd.notna(first.get(name))},
                 seeds,
                 _predicted(study, method, budget, params, seeds),
                 measured=mean,

@@ -72,7 +72,7 @@ def missing(plan: Plan, states: Iterable[RunState]) -> list[RunConfig]:
 def encoder_bytes(config: RunConfig) -> int:
     """What a run's encoder takes on disk, about: all that its method trains."""
     shape = decoders.find(config.decoder).shape
-    return BYTES * methods.trained_values(shape, methods.resolve(config, shape))
+    return BYTES * methods.resolve(config, shape).trained_values(shape)
 
 
 def disk_left(plan: Plan, states: Iterable[RunState], workers: int) -> tuple[int, int]:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypedDict
 
 from toolkit.errors import ToolkitError
+from toolkit.methods import METHODS, SETTINGS
 from toolkit.tables import budgets as budget_groups
 from toolkit.tables import labels, units
 from toolkit.tables.files import read_file
@@ -139,10 +140,10 @@ def named(table: pd.DataFrame, name: str) -> str:
 def completed(table: pd.DataFrame) -> pd.DataFrame:
     """A table with all that a recipe asks of one: a method, a budget, sizes that share budgets.
 
-    Where no column says the method, it is full fine-tuning, but for runs with a `lora_rank` or
-    `trained_blocks`. Where none says the budget, it is 6 params tokens; where none says the tokens
-    of runs that are all full fine-tuning, they are budget_flop / (6 params). Budgets as they were
-    spent are grouped (`toolkit.tables.budgets`). Each is noted.
+    Where no column says the method, it is full fine-tuning, but for runs with a setting that only
+    another has, such as `lora_rank`. Where none says the budget, it is 6 params tokens; where none
+    says the tokens of runs that are all full fine-tuning, they are budget_flop / (6 params).
+    Budgets as they were spent are grouped (`toolkit.tables.budgets`). Each is noted.
     """
     said: list[str] = []
     table = table.copy()
@@ -166,10 +167,14 @@ def _assumed_methods(table: pd.DataFrame) -> tuple[pd.Series, str]:
 
     methods = pd.Series("full", index=table.index)
     told = []
-    for setting, name in (("lora_rank", "lora"), ("trained_blocks", "freeze")):
-        if setting in table and table[setting].notna().any():
-            methods[table[setting].notna()] = name
-            told.append(f"runs with {setting} as {name}, ")
+    given = table[[name for name in SETTINGS if name in table]].notna()
+    for having, rows in given.groupby(list(given.columns)) if given.any(axis=None) else ():
+        names = [name for name, has in zip(given.columns, having, strict=True) if has]
+        if names:
+            known = {SETTINGS[name] for name in names}
+            method = next((m for m, each in METHODS.items() if known <= {*each.settings}), "full")
+            methods[rows.index] = method
+            told.append(f"runs with {' and '.join(names)} as {method}, ")
     rest = "the others" if told else "all runs"
     return methods, (
         f"no column says the method: {''.join(told)}{rest} are taken as full fine-tuning"

@@ -7,6 +7,8 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
+from toolkit.methods import METHODS
+
 if TYPE_CHECKING:
     import pandas as pd
 
@@ -14,12 +16,6 @@ FINISHED = (
     "finished", "finish", "complete", "completed", "done", "success", "successful", "succeeded",
     "successfully", "ok", "okay",
 )  # fmt: skip
-METHODS = {
-    "full": "full all everything fft fullparameter fullparameters allparameters",
-    "freeze": "freeze frozen freezing blockfreezing layerfreezing blockfreeze layerfreeze",
-    "lora": "lora lowrankadaptation",
-    "bias": "bias biases bitfit biasonly biasesonly",
-}
 _TUNING = re.compile(r"(finetuning|finetuned|finetune|tuning|tuned|ft)$")
 
 
@@ -32,8 +28,8 @@ def method(text: str) -> str | None:
     """Our name of a method, from a usual one such as `Full fine-tuning`, `LoRA` or `BitFit`."""
     plain = spelling(text)
     short = _TUNING.sub("", plain) or "full"  # "Fine-tuning" alone is that of everything.
-    for name, words in METHODS.items():
-        if plain in words.split() or short in words.split():
+    for name, ours in METHODS.items():
+        if {plain, short}.intersection(ours.spellings.split()):
             return name
     return None
 

@@ -97,7 +97,7 @@ def prepare(config: RunConfig) -> Run:
         decoder=decoder,
         method=method,
         precision=precision.resolve(config.precision, decoder.shape.hidden, device()),
-        lr=config.lr or defaults.learning_rate(config.method, decoder),
+        lr=config.lr or method.learning_rate(decoder),
         schedule=plan_steps(
             data.train,
             partial(step_cost, config, decoder.shape, method),
@@ -138,7 +138,7 @@ def load_encoder(run: Run) -> PreTrainedModel:
     """
     torch.manual_seed(run.config.seed)
     model = decoders.load(run.decoder, bidirectional=run.config.attention == "bidirectional")
-    methods.apply(model, run.method, run.config.seed)
+    run.method.apply(model, run.config.seed)
     try_out(model, run.decoder, run.method)
     return model.to(device())  # type: ignore[arg-type]  # transformers mistypes it
 
@@ -303,7 +303,7 @@ def _record(run: Run, steps: int, seconds: float, final: Evaluation | None) -> R
         status="diverged" if final is None else "finished",
         reason=f"the loss was no number at step {steps}" if final is None else "",
         params=run.decoder.params,
-        trainable=methods.trainable_params(run.decoder.shape, run.method),
+        trainable=run.method.trainable_params(run.decoder.shape),
         flop_paper=paper,
         flop_model=model,
         flop_hardware=hardware,
@@ -317,8 +317,8 @@ def _record(run: Run, steps: int, seconds: float, final: Evaluation | None) -> R
         mrr=final.mrr if final else nan,
         lr=run.lr,
         batch_pairs=schedule.batch_pairs,
-        trained_blocks=run.method.trained_blocks,
-        lora_rank=run.method.lora_rank,
+        trained_blocks=getattr(run.method, "trained_blocks", None),
+        lora_rank=getattr(run.method, "lora_rank", None),
         seconds=seconds,
         hardware=hardware_name() + (f", {distributed.size()} processes" * (distributed.size() > 1)),
         code_version=__version__,
