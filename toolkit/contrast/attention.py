@@ -1,16 +1,18 @@
-"""Attention over a packed stream of texts, window by window, causal or bidirectional.
+"""Attention over a packed stream of texts: window by window or packed itself, causal or not.
 
-Linear layers see real tokens only. Attention alone needs rectangles: the texts of a chunk are
-sorted by length and those whose length rounds up to the same multiple of 16 share one *window*
-size, so that a handful of batched products serves all texts and vector units run full. Right
-padding needs no mask but the causal one, since no real token comes after it; where tokens see later
-ones too, it is masked.
+Linear layers see real tokens only. So does attention on a GPU in half precision, where torch has a
+kernel for texts of any lengths one after the other (FlashAttention: Dao 2023). Elsewhere attention
+needs rectangles: the texts of a chunk are sorted by length and those whose length rounds up to the
+same multiple of 16 share one *window* size, so that a handful of batched products serves all texts
+and vector units run full. Right padding needs no mask but the causal one, since no real token comes
+after it; where tokens see later ones too, it is masked.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache, lru_cache, partial
+from inspect import signature
 from itertools import pairwise
 from typing import Any
 
@@ -19,6 +21,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from toolkit.contrast.transfer import send
 from toolkit.doors import softmax_backward
 
 # Above this many tokens the fused kernel wins, which never stores a text's whole square.
@@ -47,6 +50,8 @@ class Layout:
         places: Where in its text each slot is; int64, shape [slots].
         real: 1 where a slot holds a token of its own, 0 on padding; shape [slots, 1].
         tokens: The way back: which slot holds each token; int64, shape [tokens].
+        bounds: Where each text starts among the tokens, and the end; int32, shape [texts + 1].
+        longest: Tokens of the longest text.
     """
 
     ids: Tensor
@@ -58,6 +63,8 @@ class Layout:
     places: Tensor
     real: Tensor
     tokens: Tensor
+    bounds: Tensor
+    longest: int
 
     def real_keys(self, window: Window) -> Tensor:
         """1 where a slot of a window holds a token of its own; shape [texts, size]."""
@@ -85,21 +92,21 @@ def lay_out(ids: np.ndarray, lengths: np.ndarray, sizes: np.ndarray, like: Tenso
     for a, b in pairwise(cuts):
         size, first = int(sizes[a]), int(first_slots[a])
         windows.append(Window(b - a, size, slice(first, first + (b - a) * size)))
-    return Layout(
-        ids=_send(ids.astype(np.int64), like),
-        positions=_send(positions, like),
-        owners=_send(owners, like),
-        lengths=_send(lengths, like),
-        windows=tuple(windows),
-        slots=_send(slots, like),
-        places=_send(places, like),
-        real=_send((places < own)[:, None], like).to(like.dtype),
-        tokens=_send(first_slots[owners] + positions, like),
-    )
-
-
-def _send(array: np.ndarray, like: Tensor) -> Tensor:
-    return torch.from_numpy(array).to(like.device, non_blocking=True)
+    parts = {
+        "ids": ids,
+        "positions": positions,
+        "owners": owners,
+        "lengths": lengths,
+        "slots": slots,
+        "places": places,
+        "real": places < own,
+        "tokens": first_slots[owners] + positions,
+        "bounds": np.append(starts, len(ids)),
+    }
+    sent = dict(zip(parts, send(list(parts.values()), like.device), strict=True))
+    sent["real"] = sent["real"][:, None].to(like.dtype)
+    sent["bounds"] = sent["bounds"].to(torch.int32)
+    return Layout(**sent, windows=tuple(windows), longest=int(lengths.max()))
 
 
 @dataclass(frozen=True)
@@ -147,16 +154,62 @@ def attend(
         layout: Of the stream.
         heads: Number of heads.
         scale: Scores are multiplied by it.
-        rotary: Turns queries and keys of each slot first (`Rotary.at`).
+        rotary: Turns queries and keys first: of each slot, or of each token where attention is
+            itself packed (`Rotary.at`, `is_packed`).
         causal: Whether a token sees only itself and those before it, or its whole text.
 
     Returns:
         Shape [tokens, heads × head_size].
     """
+    if is_packed(mixed.device, mixed.dtype, mixed.shape[1] // (3 * heads)):
+        return _packed(mixed, layout, heads, scale, rotary, causal)
     longest = layout.windows[-1].size
     if mixed.device.type == "cpu" and longest <= LONGEST_EXPLICIT:
         return _Explicit.apply(mixed, layout, heads, scale, rotary, causal)
     return _fused(mixed, layout, heads, scale, rotary, causal)
+
+
+def is_packed(device: torch.device, dtype: torch.dtype, head_size: int) -> bool:
+    """Whether attention takes the packed stream as it is: a GPU's kernel can, in half precision."""
+    return (
+        device.type == "cuda"
+        and dtype in (torch.float16, torch.bfloat16)
+        and head_size % 8 == 0
+        and head_size <= 256
+        and torch.cuda.get_device_capability(device) >= (8, 0)
+        and _kernel() is not None
+    )
+
+
+@cache
+def _kernel(causal: bool = True) -> Any:
+    """torch's attention over texts of any lengths; None where this torch has none."""
+    try:
+        from torch.nn.attention.varlen import varlen_attn
+    except ImportError:
+        return None
+    kernel: Any = varlen_attn
+    if not causal:
+        return kernel
+    if "window_size" in signature(kernel).parameters:
+        return partial(kernel, window_size=(-1, 0))
+    return partial(kernel, is_causal=True)
+
+
+def _packed(
+    mixed: Tensor, layout: Layout, heads: int, scale: float, rotary: Rotary | None, causal: bool
+) -> Tensor:
+    """By torch's kernel for texts of any lengths: no padding, no copies but the rotated one."""
+    x = mixed.view(len(mixed), heads, 3, -1)
+    if rotary is not None:
+        x = x.clone()
+        rotary.turn(x[:, :, :2])
+    query, key, value = x.unbind(2)
+    usual = query.shape[-1] ** -0.5  # what the kernel scales by; not all of torch's take another
+    if scale != usual:
+        query = query * (scale / usual)
+    bounds, longest = layout.bounds, layout.longest
+    return _kernel(causal)(query, key, value, bounds, bounds, longest, longest).flatten(1)
 
 
 def _fused(

@@ -22,8 +22,8 @@ from torch.utils.checkpoint import checkpoint
 from transformers import PreTrainedModel
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
-from toolkit.contrast.attention import Layout, Rotary, attend, lay_out
-from toolkit.contrast.precision import FLOAT32, arithmetic, resolve, rounded_weights
+from toolkit.contrast.attention import Layout, Rotary, attend, is_packed, lay_out
+from toolkit.contrast.precision import BFLOAT16, FLOAT32, arithmetic, resolve, rounded_weights
 from toolkit.decoders import find_blocks
 from toolkit.doors import attending
 from toolkit.errors import ToolkitError
@@ -83,6 +83,11 @@ class Body(ABC):
     def like(self) -> Tensor:
         """A parameter: of the device and the type that everything is in."""
         return next(self.model.parameters())
+
+    @property
+    def product_dtype(self) -> torch.dtype:
+        """The type of what products put out."""
+        return torch.bfloat16 if self.precision == BFLOAT16 else self.like.dtype
 
     def prefix(self, tokens: Tensor, layout: Layout) -> Any:
         """Through the frozen blocks, without a graph: what `trunk` takes for states."""
@@ -144,7 +149,8 @@ class NeoxBody(Body):
     def _angles(self, layout: Layout) -> Rotary:
         if layout.windows[-1].size > len(self.rotary.cos):
             self.rotary = self._rotary(2 * layout.windows[-1].size)
-        return self.rotary.at(layout.places)
+        packed = is_packed(self.like.device, self.product_dtype, self.width // self.heads)
+        return self.rotary.at(layout.positions if packed else layout.places)
 
     def _rotary(self, positions: int) -> Rotary:
         every = torch.arange(positions, device=self.like.device)[None]

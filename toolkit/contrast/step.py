@@ -27,17 +27,23 @@ from toolkit.contrast import memory
 from toolkit.contrast.attention import Layout, lay_out
 from toolkit.contrast.bodies import body_of
 from toolkit.contrast.packing import Execution, plan_step
+from toolkit.contrast.transfer import Later, send
 from toolkit.errors import ToolkitError
 from toolkit.pairs.tokens import Ragged
 
 
 @dataclass(frozen=True)
 class StepResult:
-    """The step's loss in nats, how the step ran, and how many candidates were `masked` in it."""
+    """How a step ran, how many candidates were `masked` in it, and its loss once it is known."""
 
-    loss: float
+    pending: Later
     execution: Execution
     masked: int = 0
+
+    @property
+    def loss(self) -> float:
+        """In nats; a GPU is waited for, the first time."""
+        return self.pending.item()
 
 
 def info_nce(
@@ -197,7 +203,7 @@ class ContrastiveStep:
             f"out of memory: going on with chunks of {self.chunk_tokens} tokens", stacklevel=3
         )
 
-    def _run(self, texts: Ragged, execution: Execution, equal: np.ndarray | None) -> float:
+    def _run(self, texts: Ragged, execution: Execution, equal: np.ndarray | None) -> Later:
         body = self.body
         layouts = lay_out_all(texts, execution, body.like)
         tokens, starts = self._embed_tokens(layouts)
@@ -244,16 +250,17 @@ class ContrastiveStep:
 
     def _loss(
         self, pooled: list[Tensor], execution: Execution, equal: np.ndarray | None
-    ) -> tuple[float, list[Tensor]]:
+    ) -> tuple[Later, list[Tensor]]:
         """The loss, and its gradient by each chunk's embeddings."""
         joined = torch.cat([part.detach() for part in pooled]).requires_grad_()
         places = np.empty_like(execution.order)
         places[execution.order] = np.arange(len(places))
-        queries, positives = joined[torch.from_numpy(places).to(joined.device)].chunk(2)
-        mask = None if equal is None else torch.from_numpy(equal).to(joined.device)
+        (where, *masks) = send([places] if equal is None else [places, equal], joined.device)
+        queries, positives = joined.index_select(0, where).chunk(2)
+        mask = masks[0].bool() if masks else None
         loss = self.criterion(queries, positives, mask)
         (gradient,) = torch.autograd.grad(loss, joined)
-        return loss.item(), list(gradient.split([len(part) for part in pooled]))
+        return Later(loss), list(gradient.split([len(part) for part in pooled]))
 
 
 def chunk_size(like: Tensor) -> int:

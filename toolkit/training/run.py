@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 import time
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cache, partial
@@ -17,7 +18,7 @@ import torch
 from toolkit import __version__, decoders, flops, machine, methods, provenance
 from toolkit.contrast import distributed, precision
 from toolkit.contrast.packing import plan_step
-from toolkit.contrast.step import ContrastiveStep
+from toolkit.contrast.step import ContrastiveStep, StepResult
 from toolkit.pairs.tokens import TokenisedPairs, tokenise
 from toolkit.runs import RunConfig, RunRecord, write_atomically
 from toolkit.training import checkpoints, defaults, kept
@@ -247,6 +248,9 @@ def _train_steps(
     )
     evaluated = _evaluation_steps(run)
     drawn = max(1, schedule.steps // _CURVE_POINTS)
+    # A GPU works on while the losses of steps before come in; a processor has them at once.
+    on_gpu = contrastive_step.body.like.is_cuda
+    running: deque[tuple[int, StepResult]] = deque()
     loss, saved = 0.0, time.monotonic()
     for step in range(first, schedule.steps):
         started = time.perf_counter()
@@ -254,18 +258,33 @@ def _train_steps(
             group["lr"] = run.lr * warmup_cosine(step, schedule.steps, warmup=config.warmup)
         order = distributed.share(schedule.batch(step))
         result = contrastive_step(run.train.queries.take(order), run.train.positives.take(order))
-        loss, run.masked = result.loss, run.masked + result.masked
-        if not math.isfinite(loss):
-            return step + 1, seconds + time.perf_counter() - started, loss
+        running.append((step, result))
+        done = step + 1
+        due = folder is not None and time.monotonic() - saved > checkpoint_seconds
+        pause = due or done in evaluated or done == schedule.steps
+        ahead = 1 if on_gpu and not pause else 0
+        come = [running.popleft() for _ in range(len(running) - ahead)]
+        for past, one in come:
+            loss, run.masked = one.loss, run.masked + one.masked
+            if not math.isfinite(loss):
+                return past + 1, seconds + time.perf_counter() - started, loss
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
+        if on_gpu and pause:
+            torch.cuda.synchronize()
         seconds += time.perf_counter() - started
-        done = step + 1
         held_out = _measure(run, model).loss if done in evaluated else None
-        if done % drawn == 0 or held_out is not None or done == schedule.steps:
-            run.curve.append((done, float(spent[step]), loss, held_out))
-        progress(Progress(done, schedule.steps, float(spent[step]), loss, held_out))
-        due = time.monotonic() - saved > checkpoint_seconds
+        for past, one in come:
+            point = Progress(
+                past + 1,
+                schedule.steps,
+                float(spent[past]),
+                one.loss,
+                held_out if past == step else None,
+            )
+            if point.step % drawn == 0 or point.held_out is not None or point.step == point.steps:
+                run.curve.append((point.step, point.flop, point.loss, point.held_out))
+            progress(point)
         if folder is not None and due and distributed.rank() == 0:
             state = checkpoints.State(
                 config.to_dict(), done, seconds, run.curve, run.precision, run.masked
