@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import multiprocessing as mp
 import traceback
 from collections.abc import Callable
@@ -27,7 +28,7 @@ def call(function: Callable[..., dict[str, Any]], *arguments: Any, seconds: floa
     process.start()
     there.close()
     try:
-        if not here.poll(max(0.0, seconds)):
+        if not here.poll(None if math.isinf(seconds) else max(0.0, seconds)):
             return {"late": True}
         return here.recv()
     except EOFError:
