@@ -1,5 +1,6 @@
 """What a GPU changes: packed attention, and steps that do not wait; what a CPU can tell of it."""
 
+from functools import partial
 from itertools import pairwise
 
 import numpy as np
@@ -15,33 +16,39 @@ QUERIES, POSITIVES = texts(9, 1, 6), texts(9, 2, 40, seed=1)
 GPU = pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU here")
 
 
-def kernel(query, key, value, bounds, bounds_again, longest, longest_again):
+def kernel_for(causal=True):
+    return partial(kernel, causal=causal)
+
+
+def kernel(query, key, value, bounds, bounds_again, longest, longest_again, *, causal=True):
     """What torch's kernel is to do: each text by itself; shape [tokens, heads, size]."""
     assert bounds.dtype == torch.int32 and bounds is bounds_again
     assert longest == longest_again == int(bounds.diff().max())
     parts = []
     for a, b in pairwise(bounds):
         q, k, v = (x[a:b].transpose(0, 1) for x in (query, key, value))
-        parts.append(F.scaled_dot_product_attention(q, k, v, is_causal=True).transpose(0, 1))
+        parts.append(F.scaled_dot_product_attention(q, k, v, is_causal=causal).transpose(0, 1))
     return torch.cat(parts)
 
 
+@pytest.mark.parametrize("seen", ["causal", "bidirectional"])
 @pytest.mark.parametrize("chunk_tokens", [None, 30])
 @pytest.mark.parametrize("name", ["full", "freeze", "lora", "bias"])
-def test_packed_attention_gives_the_gradients_of_windows(monkeypatch, name, chunk_tokens):
+def test_packed_attention_gives_the_gradients_of_windows(monkeypatch, name, chunk_tokens, seen):
     def gradients():
         model = tuned(neox(), method(name))
+        model.config.is_causal = seen == "causal"
         step = ContrastiveStep(model, temperature=0.05, chunk_tokens=chunk_tokens)
         loss = step(QUERIES, POSITIVES).loss
         return loss, {key: p.grad for key, p in model.named_parameters() if p.grad is not None}
 
     loss, expected = gradients()
     called = []
-    monkeypatch.setattr(attention, "_kernel", lambda: lambda *a: called.append(1) or kernel(*a))
+    monkeypatch.setattr(attention, "_kernel", lambda c: called.append(c) or kernel_for(c))
     for module in (attention, bodies):
         monkeypatch.setattr(module, "is_packed", lambda *_: True)
     packed_loss, packed = gradients()
-    assert called
+    assert set(called) == {seen == "causal"}
     assert packed_loss == pytest.approx(loss, rel=1e-12)
     assert packed.keys() == expected.keys()
     for key, gradient in packed.items():
@@ -52,8 +59,8 @@ def test_packed_attention_scales_as_it_is_asked(monkeypatch):
     mixed = torch.randn(10, 2 * 3 * 8, dtype=torch.float64)
     layout = attention.lay_out(np.zeros(10), np.array([3, 7]), np.array([16, 16]), mixed)
     expected = attention.attend(mixed, layout, 2, 0.7)
-    monkeypatch.setattr(attention, "_kernel", lambda: kernel)
-    torch.testing.assert_close(attention._packed(mixed, layout, 2, 0.7, None), expected)
+    monkeypatch.setattr(attention, "_kernel", kernel_for)
+    torch.testing.assert_close(attention._packed(mixed, layout, 2, 0.7, None, True), expected)
 
 
 def test_attention_is_packed_on_a_gpu_alone():
