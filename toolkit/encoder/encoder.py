@@ -14,7 +14,7 @@ from toolkit.values import is_text
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-    from toolkit.runs import RunConfig
+    from toolkit.runs import RunConfig, RunRecord
 
 _AT_ONCE = 8192  # Texts that are tokenised and sorted by length together.
 
@@ -28,6 +28,7 @@ class Encoder:
         model: The decoder's body; adapters are merged into it.
         tokenizer: Its tokenizer.
         config: The run's, which says how texts are read and pooled.
+        record: What came of the run; None for a decoder that was not tuned.
 
     Example:
         >>> d2e.load("small-3k").width
@@ -38,6 +39,7 @@ class Encoder:
     model: PreTrainedModel
     tokenizer: PreTrainedTokenizerBase
     config: RunConfig
+    record: RunRecord | None = None
 
     @property
     def width(self) -> int:

@@ -1,82 +1,94 @@
-"""The trained encoder in the format that sentence-transformers and its many friends load."""
+"""An encoder in the format that sentence-transformers and its many friends load."""
 
 from __future__ import annotations
 
+import copy
 import json
+import os
 import shutil
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from toolkit import decoders
+from toolkit.encoder.card import card
 from toolkit.encoder.encoder import Encoder, token_ids_of
 from toolkit.encoder.loading import EXPORTED
-from toolkit.errors import ToolkitError
+from toolkit.errors import SurroundingsError, ToolkitError
 from toolkit.pairs.tokens import stand_in, token_ids
+from toolkit.values import one_of
+from toolkit.writing import check_folder
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
     from toolkit.runs import RunConfig
 
+PRECISIONS = ("float32", "bfloat16")
 _POOLING = {"mean": "mean", "last": "lasttoken"}
 _SAMPLES = ("A text.", " two  blanks\n", "1/2 of <s> them", "Łódź 東京 🙂", "length " * 2000)
 
 
-def export(encoder: Encoder, folder: Path) -> Path:
-    """Save an encoder as a sentence-transformers model.
+def export(encoder: Encoder, folder: str | Path, *, precision: str = "float32") -> Path:
+    """Save an encoder as a sentence-transformers model, with a model card.
 
-    The model embeds texts as it was trained to: same tokens, same pooling, same cut, unit length.
-    A text without a token, such as the empty one, is embedded as `toolkit.encoder.encoder` says.
+    The model embeds texts as it was trained to: same tokens, same attention, same pooling, same
+    cut, unit length. A text without a token, such as the empty one, is embedded as
+    `toolkit.encoder.encoder` says. The folder appears in one step, whole.
 
     Args:
-        encoder: From `toolkit.encoder.loading`. folder: Where to save; must hold nothing yet.
+        encoder: From `toolkit.encoder.loading`; LoRA adapters are merged in it.
+        folder: Where to save; must hold nothing yet.
+        precision: Of the weights in the folder: float32, or bfloat16 for half the size and
+            vectors that are near these, not equal to them.
 
     Raises:
         ToolkitError: It cannot be saved there (see `check_export`).
     """
-    check_export(encoder.config, folder)
-    from sentence_transformers import SentenceTransformer
-    from sentence_transformers.sentence_transformer.modules import (
-        Normalize,
-        Pooling,
-        Transformer,
-    )
-
-    config, model = encoder.config, encoder.model
-    tokenizer = _tokenizer(config, encoder.tokenizer)
+    one_of("precision", precision, PRECISIONS)
+    folder = Path(folder)
+    _check_place(folder)
+    _check_tokenizer(encoder.tokenizer, encoder.config)
+    building = folder.absolute().with_name(f".{folder.absolute().name}.{os.getpid()}.tmp")
     try:
-        decoder_folder = folder / "decoder"
-        model.save_pretrained(decoder_folder)
-        tokenizer.save_pretrained(decoder_folder)
-        transformer = Transformer(str(decoder_folder), max_seq_length=config.max_tokens)
-        pooling = Pooling(model.config.hidden_size, pooling_mode=_POOLING[config.pooling])
-        modules = [transformer, pooling, Normalize()]
-        SentenceTransformer(modules=modules, device="cpu").save(str(folder))
-        shutil.rmtree(decoder_folder)
-        facts = {"config": config.to_dict()}
-        (folder / EXPORTED).write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")
+        building.mkdir(parents=True)
+        _save(encoder, building, precision)
+        if folder.is_dir():
+            folder.rmdir()
+        building.rename(folder)
     except OSError as error:
-        raise ToolkitError(f"cannot save the encoder in {folder}: {error}") from error
+        raise SurroundingsError(f"cannot save the encoder in {folder}: {error}") from error
+    finally:
+        shutil.rmtree(building, ignore_errors=True)
     return folder
 
 
-def check_export(config: RunConfig, folder: Path) -> None:
+def check_export(config: RunConfig, folder: str | Path) -> None:
     """Make sure that a run's encoder can be saved to a folder, before anything is spent on it.
 
     Raises:
-        ToolkitError: The folder is not empty, sentence-transformers is not installed, or another
-            reader of the decoder's tokenizer would see other tokens than the run.
+        ToolkitError: The folder is not empty or cannot be written, sentence-transformers is not
+            installed, or another reader of the decoder's tokenizer would see other tokens.
     """
+    _check_place(Path(folder))
+    _check_tokenizer(decoders.load_tokenizer(decoders.find(config.decoder)), config)
+
+
+def _check_place(folder: Path) -> None:
     from importlib.util import find_spec
 
     if folder.is_dir() and any(folder.iterdir()):
         raise ToolkitError(f"export folder {folder} is not empty; name another one")
+    if folder.exists() and not folder.is_dir():
+        raise ToolkitError(f"{folder} is no folder; name another one to export to")
+    check_folder(folder)
     if find_spec("sentence_transformers") is None:
         raise ToolkitError("export needs `pip install decoders-to-encoders[export]`")
+
+
+def _check_tokenizer(original: PreTrainedTokenizerBase, config: RunConfig) -> None:
     from transformers import AutoTokenizer
 
-    original = decoders.load_tokenizer(decoders.find(config.decoder))
     ours = token_ids_of(_SAMPLES, original, config)
     with tempfile.TemporaryDirectory() as scratch:
         _tokenizer(config, original).save_pretrained(scratch)
@@ -87,6 +99,32 @@ def check_export(config: RunConfig, folder: Path) -> None:
             f"the tokenizer of {config.decoder!r} cannot be exported: saved and loaded again, it "
             "reads texts as other tokens"
         )
+
+
+def _save(encoder: Encoder, folder: Path, precision: str) -> None:
+    import torch
+    from sentence_transformers import SentenceTransformer
+    from sentence_transformers.sentence_transformer.modules import (
+        Normalize,
+        Pooling,
+        Transformer,
+    )
+
+    config, model, decoder = encoder.config, encoder.model, folder / "decoder"
+    if precision == "bfloat16":
+        model = copy.deepcopy(model).to(torch.bfloat16)  # type: ignore[arg-type]
+    model.save_pretrained(decoder)
+    _tokenizer(config, encoder.tokenizer).save_pretrained(decoder)
+    transformer = Transformer(str(decoder), max_seq_length=config.max_tokens)
+    pooling = Pooling(encoder.width, pooling_mode=_POOLING[config.pooling])
+    modules = [transformer, pooling, Normalize()]
+    SentenceTransformer(modules=modules, device="cpu").save(str(folder))
+    shutil.rmtree(decoder)
+    readme = card(config, encoder.record, width=encoder.width, precision=precision)
+    (folder / "README.md").write_text(readme, encoding="utf-8")
+    record = json.loads(encoder.record.to_json()) if encoder.record else None
+    facts = {"config": config.to_dict(), "record": record}
+    (folder / EXPORTED).write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")
 
 
 def _tokenizer(config: RunConfig, original: PreTrainedTokenizerBase) -> PreTrainedTokenizerBase:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from toolkit.encoder.encoder import Encoder
 from toolkit.errors import ToolkitError
-from toolkit.runs import RunConfig, as_made, read_record
+from toolkit.runs import RunConfig, RunRecord, as_made, read_record
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -88,22 +88,27 @@ def _of_run(folder: Path, config: RunConfig) -> Encoder:
     model = decoders.load(decoder, bidirectional=config.attention == "bidirectional")
     methods.resolve(config, decoder.shape).apply(model, config.seed)
     kept.restore(folder, config, model)
-    return trained(model, config, str(folder))
+    path = folder / "record.json"
+    record = read_record(path) if path.is_file() else None
+    return trained(model, config, record, str(folder))
 
 
-def trained(model: PreTrainedModel, config: RunConfig, name: str = "") -> Encoder:
+def trained(
+    model: PreTrainedModel, config: RunConfig, record: RunRecord | None = None, name: str = ""
+) -> Encoder:
     """The encoder that a trained model is.
 
     Args:
         model: From `toolkit.training.run.train_encoder`; its adapters are merged in place, and
-            its gradients end. config: Of its run. name: To call it by; the run's where empty.
+            its gradients end. config, record: Of its run.
+        name: To call it by; the run's where empty.
     """
     from toolkit import decoders
     from toolkit.encoder.merging import merge_adapters
 
     merge_adapters(model)
     tokenizer = decoders.load_tokenizer(decoders.find(config.decoder))
-    return Encoder(name or config.run_id, _ready(model), tokenizer, config)
+    return Encoder(name or config.run_id, _ready(model), tokenizer, config, record)
 
 
 def _of_export(folder: Path, config: RunConfig) -> Encoder:
@@ -113,7 +118,9 @@ def _of_export(folder: Path, config: RunConfig) -> Encoder:
     decoder = decoders.Decoder(str(folder), shape=None, source=str(folder))  # type: ignore[arg-type]
     decoders.check_files(decoder)
     tokenizer = decoders.load_tokenizer(decoder)
-    return Encoder(str(folder), _ready(decoders.load(decoder)), tokenizer, config)
+    record = _values(folder / EXPORTED).get("record")
+    record = RunRecord.from_json(json.dumps(record)) if record else None
+    return Encoder(str(folder), _ready(decoders.load(decoder)), tokenizer, config, record)
 
 
 def _untuned(name: str, config: RunConfig) -> Encoder:
