@@ -9,7 +9,7 @@ import yaml
 
 from toolkit import decoders
 from toolkit.text import count, duration, scientific
-from toolkit.words import METHOD_NAMES
+from toolkit.words import method_name
 
 if TYPE_CHECKING:
     from toolkit.runs import RunConfig, RunRecord
@@ -77,7 +77,7 @@ def _sentence(config: RunConfig, record: RunRecord | None) -> str:
         return f"the decoder language model `{config.decoder}` without any tuning."
     return (
         f"the decoder language model `{config.decoder}` ({count(record.params)} non-embedding "
-        f"parameters) by {METHOD_NAMES.get(config.method, config.method)} on text pairs with a "
+        f"parameters) by {method_name(config.method)} on text pairs with a "
         f"contrastive loss, {scientific(record.flop_model, 3)} model FLOP."
     )
 
@@ -94,7 +94,7 @@ def _reading(config: RunConfig, precision: str) -> dict[str, str]:
 
 def _training(config: RunConfig, record: RunRecord) -> dict[str, str]:
     rows = {
-        "method": METHOD_NAMES.get(config.method, config.method),
+        "method": method_name(config.method),
         "LoRA rank": record.lora_rank,
         "trained blocks": record.trained_blocks,
         "trained parameters": f"{record.trainable:,} (embeddings not counted)",
