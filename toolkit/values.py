@@ -48,8 +48,13 @@ def convert(name: str, value: Any, allowed: tuple[type, ...]) -> Any:
 
 def is_text(value: Any) -> bool:
     """Non-empty text that a file can hold: lone surrogates cannot be written as UTF-8."""
-    surrogate = isinstance(value, str) and any("\ud800" <= c <= "\udfff" for c in value)
-    return isinstance(value, str) and value != "" and not surrogate
+    if not isinstance(value, str) or not value:
+        return False
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def number(name: str, value: Any, kinds: list[type]) -> int | float:

@@ -110,10 +110,10 @@ def read_file(
         ToolkitError: The file or a row of it is bad; file and line are named.
     """
     tally = tally if tally is not None else Tally()
-    kind, packed = _kind(path)
+    kind, packed = kind_of(path)
     rows = {".csv": _csv_rows, ".tsv": _csv_rows, ".parquet": _parquet_rows}.get(kind, _json_rows)
     try:
-        with _opened(path, packed) as file:
+        with opened(path, packed) as file:
             for row in rows(file, path, columns):
                 tally.rows += 1
                 try:
@@ -144,7 +144,12 @@ def _ending(path: Path) -> tuple[str, bool]:
     return Path(path.stem if packed else path.name).suffix.lower(), packed
 
 
-def _kind(path: Path) -> tuple[str, bool]:
+def kind_of(path: Path) -> tuple[str, bool]:
+    """A file's format, one of `FORMATS`, and whether it is gzipped, by its name.
+
+    Raises:
+        ToolkitError: It is none of them.
+    """
     kind, packed = _ending(path)
     if kind not in FORMATS:
         raise ToolkitError(
@@ -154,7 +159,8 @@ def _kind(path: Path) -> tuple[str, bool]:
     return kind, packed
 
 
-def _opened(path: Path, packed: bool) -> IO[bytes]:
+def opened(path: Path, packed: bool) -> IO[bytes]:
+    """The file's bytes, unzipped as they are read."""
     return gzip.open(path, "rb") if packed else open(path, "rb")  # type: ignore[return-value]
 
 
@@ -162,7 +168,7 @@ Row = Callable[[], Iterator[Pair]]
 
 
 def _json_rows(file: IO[bytes], path: Path, columns: Columns) -> Iterator[Row]:
-    for number, line in _lines(file, path):
+    for number, line in lines_of(file, path):
         where = f"{path}, line {number},"
         if isinstance(line, str) and not line.strip():
             continue
@@ -190,7 +196,7 @@ def _json_pairs(line: str | BadLine, where: str, columns: Columns) -> Iterator[P
 
 def _csv_rows(file: IO[bytes], path: Path, columns: Columns) -> Iterator[Row]:
     csv.field_size_limit(sys.maxsize)
-    lines = (_whole(line) for _, line in _lines(file, path))
+    lines = (whole(line) for _, line in lines_of(file, path))
     header = next(lines, "")
     delimiter, found = _delimiter(header, path, columns)
     rows = csv.reader(_from(header, lines), delimiter=delimiter)
@@ -230,8 +236,7 @@ def _parquet_rows(file: IO[bytes], path: Path, columns: Columns) -> Iterator[Row
     import pyarrow.parquet as pq
 
     try:
-        whole = io.BytesIO(file.read()) if isinstance(file, gzip.GzipFile) else file
-        table = pq.ParquetFile(whole)
+        table = pq.ParquetFile(seekable(file))
         names = table.schema_arrow.names
         found = columns.among(names, str(path))
         read = [name for name in names if name in _used(found, names)]
@@ -263,29 +268,36 @@ def pairs_of_row(values: dict[str, Any], columns: Columns, where: str) -> Iterat
         BadLine: A column is missing, or its text is empty or no text.
     """
     assert columns.query and columns.positive
-    query = _text(values.get(columns.query), columns.query, where)
+    query = checked_text(values.get(columns.query), columns.query, where)
     positives = values.get(columns.positive)
     if isinstance(positives, list):
         if not positives:
             raise BadLine(f"{where} has an empty list of {columns.positive}")
-        texts = [_text(text, columns.positive, where) for text in positives]
+        texts = [checked_text(text, columns.positive, where) for text in positives]
     else:
-        texts = [_text(positives, columns.positive, where)]
+        texts = [checked_text(positives, columns.positive, where)]
     negatives: list[str] = []
     for name in _negative_columns(columns, values):
         found = values.get(name)
         given = found if isinstance(found, list) else [found] if found else []
-        negatives += [_text(text, name, where) for text in given]
+        negatives += [checked_text(text, name, where) for text in given]
     wrong = tuple(negatives)  # one object: whoever counts them sees that the row's pairs share it
     yield from (Pair(query, text, wrong) for text in texts)
 
 
-def _text(text: Any, column: str, where: str) -> str:
+def checked_text(text: Any, column: str, where: str, *, empty: bool = False) -> str:
+    """The text of a row's column, which may be `empty` where that is said.
+
+    Raises:
+        BadLine: It is none.
+    """
     if text is None:
         raise BadLine(f"{where} has no {column}")
     if not isinstance(text, str):
         raise BadLine(f"{where} has a {column} that is not text: {text!r:.60}")
     if not text.strip():
+        if empty:
+            return text
         raise BadLine(f"{where} has an empty {column}")
     if not is_text(text):
         raise BadLine(
@@ -299,7 +311,7 @@ def _refuse(message: str) -> Iterator[Pair]:
     raise BadLine(message)
 
 
-def _lines(file: IO[bytes], path: Path) -> Iterator[tuple[int, str | BadLine]]:
+def lines_of(file: IO[bytes], path: Path) -> Iterator[tuple[int, str | BadLine]]:
     """The lines of a text, numbered from 1: UTF-8, or UTF-16 where it begins so; without a mark
     at its head. A line that cannot be decoded comes as the complaint about it."""
     head = file.read(4)
@@ -323,7 +335,13 @@ def _lines(file: IO[bytes], path: Path) -> Iterator[tuple[int, str | BadLine]]:
             yield number, BadLine(f"{path}, line {number}, is not UTF-8; save the file as UTF-8")
 
 
-def _whole(line: str | BadLine) -> str:
+def seekable(file: IO[bytes]) -> IO[bytes]:
+    """A file that can be read from anywhere, as Parquet's reader does: a gzipped one in memory."""
+    return io.BytesIO(file.read()) if isinstance(file, gzip.GzipFile) else file
+
+
+def whole(line: str | BadLine) -> str:
+    """A line, or the complaint that came in its place raised."""
     if isinstance(line, BadLine):
         raise line
     return line

@@ -1,0 +1,173 @@
+"""Single texts from a person's own file, one by one: JSONL, CSV, TSV or Parquet, each also gzipped,
+or plain lines."""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import json
+import sys
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any
+
+from toolkit.errors import SurroundingsError, ToolkitError
+from toolkit.pairs.files import (
+    FORMATS,
+    BadLine,
+    checked_text,
+    kind_of,
+    lines_of,
+    opened,
+    seekable,
+    whole,
+)
+
+# Under which names texts come.
+COLUMNS = ("text", "sentence", "content", "passage", "document", "body", "positive", "answer")
+PLAIN = ".txt"  # A text a line.
+_ROWS = 10_000
+
+
+@dataclass(frozen=True)
+class TextFile:
+    """The texts of a file in its order, read anew by every iteration and never all in memory.
+
+    A text may be empty, so that text i is that of row i; a blank line of JSONL is no row.
+
+    Attributes:
+        path: The file. column: Where the texts are; None finds it by `COLUMNS`, or takes the only
+            column there is. A `title` beside a text found so stands before it, as in BEIR's corpora.
+    """
+
+    path: Path
+    column: str | None = None
+
+    def __iter__(self) -> Iterator[str]:
+        """The texts.
+
+        Raises:
+            ToolkitError: The file or a row of it is bad; file and line are named.
+        """
+        for where, row in rows_of(self.path):
+            if isinstance(row, str):
+                yield checked_text(row, "text", where, empty=True)
+            else:
+                yield text_of(row, self.column, where)
+
+
+def text_of(row: dict[str, Any], column: str | None, where: str) -> str:
+    """A row's text.
+
+    Raises:
+        ToolkitError: It has none in that column, or in none that is known; or it is no text.
+    """
+    if column is None:
+        column = next((name for name in COLUMNS if name in row), None)
+        if column is None and len(row) == 1:
+            column = next(iter(row))
+        if column is None:
+            has = ", ".join(map(str, row))[:200] or "none"
+            raise BadLine(
+                f"{where} has the columns {has}; needed: one of {', '.join(COLUMNS)}; "
+                "or name yours: --column"
+            )
+        if column == "text" and row.get("title"):
+            title = checked_text(row["title"], "title", where)
+            text = checked_text(row["text"], column, where, empty=True)
+            return f"{title} {text}".strip()
+    return checked_text(row.get(column), column, where, empty=True)
+
+
+def rows_of(path: Path) -> Iterator[tuple[str, str | dict[str, Any]]]:
+    """The rows of a file with where each is, for complaints: a dict, or of plain text the line.
+
+    Raises:
+        ToolkitError: The file or a row of it cannot be read; file and line are named.
+    """
+    plain = path.name.lower().endswith((PLAIN, f"{PLAIN}.gz"))
+    kind, packed = (PLAIN, path.suffix.lower() == ".gz") if plain else kind_of(path)
+    reader = {PLAIN: _plain, ".csv": _csv, ".tsv": _csv, ".parquet": _parquet}.get(kind, _json)
+    try:
+        with opened(path, packed) as file:
+            yield from reader(file, path)
+    except (gzip.BadGzipFile, EOFError, zlib.error) as error:
+        raise ToolkitError(f"{path} is not a whole gzip file: {error}") from error
+    except FileNotFoundError as error:
+        raise SurroundingsError(f"{path} does not exist") from error
+    except OSError as error:
+        raise SurroundingsError(f"{path} cannot be read: {error.strerror or error}") from error
+
+
+def is_texts_file(name: str) -> bool:
+    """Whether the name is that of a file that `rows_of` can read."""
+    return name.lower().removesuffix(".gz").endswith((*FORMATS, PLAIN))
+
+
+def _plain(file: IO[bytes], path: Path) -> Iterator[tuple[str, str]]:
+    for number, line in lines_of(file, path):
+        yield f"{path}, line {number},", whole(line).rstrip("\r\n")
+
+
+def _json(file: IO[bytes], path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
+    for number, line in lines_of(file, path):
+        where = f"{path}, line {number},"
+        if not whole(line).strip():
+            continue
+        try:
+            row = json.loads(whole(line))
+        except (ValueError, RecursionError) as error:
+            raise BadLine(f"{where} is not JSON") from error
+        row = {"text": row} if isinstance(row, str) else row
+        if not isinstance(row, dict):
+            raise BadLine(f"{where} is neither an object nor a text")
+        yield where, row
+
+
+def _csv(file: IO[bytes], path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
+    csv.field_size_limit(sys.maxsize)
+    lines = (whole(line) for _, line in lines_of(file, path))
+    header = next(lines, "")
+    delimiter = "\t" if path.name.lower().removesuffix(".gz").endswith(".tsv") else ","
+    if delimiter not in header:
+        delimiter = next((other for other in (",", ";", "\t") if other in header), delimiter)
+    rows = csv.reader(_all(header, lines), delimiter=delimiter)
+    try:
+        names = [name.strip() for name in next(rows, [])]
+        for row in rows:
+            if not row:
+                continue
+            where = f"{path}, line {rows.line_num},"
+            if len(row) != len(names):
+                raise BadLine(f"{where} has {len(row)} cells, the header {len(names)}")
+            yield where, dict(zip(names, row, strict=True))
+    except csv.Error as error:
+        raise ToolkitError(f"{path}, line {rows.line_num}, is not CSV: {error}") from error
+
+
+def _all(first: str, rest: Iterator[str]) -> Iterator[str]:
+    yield first
+    yield from rest
+
+
+def _parquet(file: IO[bytes], path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    number = 0
+    try:
+        table = pq.ParquetFile(seekable(file))
+        texts = [
+            field.name
+            for field in table.schema_arrow
+            if pa.types.is_string(field.type) or pa.types.is_large_string(field.type)
+        ]
+        # Where no column holds texts, all are shown to whoever asks which there are.
+        for batch in table.iter_batches(_ROWS, columns=texts or None):
+            for row in batch.to_pylist():
+                number += 1
+                yield f"{path}, row {number},", row
+    except (pa.ArrowException, UnicodeDecodeError) as error:
+        raise ToolkitError(f"{path} is not a readable Parquet file: {error}") from error

@@ -1,0 +1,1 @@
+"""Encoders at work: texts embedded, searched, and judged on what people call relevant."""

@@ -1,0 +1,193 @@
+"""Test collections: documents, queries, and which documents people judged relevant to which query.
+
+A collection of one's own is a folder in the layout of BEIR (Thakur et al. 2021, arXiv:2104.08663):
+`corpus.jsonl` with `_id`, `text` and maybe `title`; `queries.jsonl` with `_id` and `text`;
+`qrels/test.tsv`, or another split's, with the columns query-id, corpus-id and score.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from toolkit.errors import SurroundingsError, ToolkitError
+from toolkit.pairs.files import checked_text
+from toolkit.pairs.texts import rows_of, text_of
+from toolkit.runs import write_atomically
+
+CORPUS, QUERIES, QRELS = "corpus.jsonl", "queries.jsonl", "qrels"
+SPLITS = ("test", "dev", "train")
+_IDS = ("_id", "id")
+
+
+@dataclass(frozen=True)
+class Collection:
+    """A test collection.
+
+    Attributes:
+        name: What it is called.
+        documents: Their texts by id. queries: Likewise, the judged ones.
+        judgements: By query, the grade of each judged document: 0 is not relevant, more is better.
+        own: Whether query and document of one id are one text, which is then no answer to itself.
+        unjudged: Queries that nobody judged, left out.
+    """
+
+    name: str
+    documents: dict[str, str]
+    queries: dict[str, str]
+    judgements: dict[str, dict[str, int]]
+    own: bool = False
+    unjudged: int = 0
+
+
+def read_collection(
+    folder: str | Path, *, split: str | None = None, own: bool = False
+) -> Collection:
+    """A collection of one's own, from a folder in BEIR's layout; its files may be gzipped.
+
+    Args:
+        split: Whose judgements; None takes the first that is there of test, dev, train.
+        own: As of `Collection`.
+
+    Raises:
+        ToolkitError: A file is missing, or a line of one is bad: file and line are named.
+    """
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise SurroundingsError(f"there is no folder {folder}")
+    qrels = _qrels(folder, split)
+    documents = _texts(_there(folder, CORPUS), empty=True)
+    queries = _texts(_there(folder, QUERIES), empty=False)
+    judgements = _judgements(qrels, documents, queries)
+    if not any(grade > 0 for judged in judgements.values() for grade in judged.values()):
+        raise ToolkitError(f"{qrels} calls no document relevant (a score above 0) to any query")
+    return Collection(
+        name=folder.resolve().name,
+        documents=documents,
+        queries={query: queries[query] for query in judgements},
+        judgements=judgements,
+        own=own,
+        unjudged=len(queries) - len(judgements),
+    )
+
+
+def write_collection(collection: Collection, folder: Path) -> None:
+    """Write a collection in BEIR's layout, its judgements last.
+
+    Raises:
+        OSError: The folder cannot be written.
+    """
+    (folder / QRELS).mkdir(parents=True, exist_ok=True)
+    for name, texts in ((CORPUS, collection.documents), (QUERIES, collection.queries)):
+        lines = (json.dumps({"_id": key, "text": text}) for key, text in texts.items())
+        write_atomically(folder / name, "".join(f"{line}\n" for line in lines))
+    rows = ["query-id\tcorpus-id\tscore"]
+    for query, judged in collection.judgements.items():
+        rows += [f"{query}\t{document}\t{grade}" for document, grade in judged.items()]
+    write_atomically(folder / QRELS / "test.tsv", "\n".join(rows) + "\n")
+
+
+def _there(folder: Path, name: str) -> Path:
+    for path in (folder / name, folder / f"{name}.gz"):
+        if path.is_file():
+            return path
+    raise SurroundingsError(
+        f"{folder} has no {name}; a collection is a folder with {CORPUS}, {QUERIES} and "
+        f"{QRELS}/{SPLITS[0]}.tsv (the layout of BEIR)"
+    )
+
+
+def _qrels(folder: Path, split: str | None) -> Path:
+    if split is not None:
+        return _there(folder, f"{QRELS}/{split}.tsv")
+    found = (folder / QRELS / f"{name}.tsv{end}" for name in SPLITS for end in ("", ".gz"))
+    alone = folder / f"{QRELS}.tsv"
+    return next((p for p in (*found, alone) if p.is_file()), None) or _there(
+        folder, f"{QRELS}/{SPLITS[0]}.tsv"
+    )
+
+
+def _texts(path: Path, *, empty: bool) -> dict[str, str]:
+    """The texts of a JSONL file by their ids."""
+    texts: dict[str, str] = {}
+    for where, row in rows_of(path):
+        assert isinstance(row, dict)
+        key = _id(row, where)
+        if key in texts:
+            raise ToolkitError(f"{where} has the _id {key!r} again; every _id must be there once")
+        text = text_of(row, "text" if not empty else None, where)
+        texts[key] = text if empty else checked_text(text, "text", where)
+    if not texts:
+        raise ToolkitError(f"{path} is empty")
+    return texts
+
+
+def _id(row: dict[str, Any], where: str) -> str:
+    value = next((row[name] for name in _IDS if row.get(name) is not None), None)
+    if isinstance(value, bool) or not isinstance(value, (str, int)) or value == "":
+        said = "no _id" if value is None else f"an _id that is neither text nor a number: {value!r}"
+        raise ToolkitError(f"{where} has {said}")
+    key = str(value)
+    if any(c in key for c in "\t\r\n"):
+        raise ToolkitError(f"{where} has an _id with a tab or a line end in it: {key!r:.80}")
+    return checked_text(key, "_id", where)
+
+
+def _judgements(
+    path: Path, documents: dict[str, str], queries: dict[str, str]
+) -> dict[str, dict[str, int]]:
+    judged: dict[str, dict[str, int]] = {}
+    for where, (query, document, score) in _lines(path):
+        if query not in queries:
+            raise ToolkitError(f"{where} judges the query {query!r}, which is not in {QUERIES}")
+        if document not in documents:
+            raise ToolkitError(f"{where} judges the document {document!r}, which is not in {CORPUS}")
+        grades = judged.setdefault(query, {})
+        grade = _grade(score, where)
+        if grades.setdefault(document, grade) != grade:
+            raise ToolkitError(
+                f"{where} judges the document {document!r} for the query {query!r} again, "
+                f"as {grade} after {grades[document]}"
+            )
+    return judged
+
+
+def _lines(path: Path) -> Iterator[tuple[str, list[str]]]:
+    """Query, document and score of every line; of TREC's four columns the second is no word."""
+    from toolkit.pairs.files import lines_of, opened, whole
+
+    with opened(path, path.suffix.lower() == ".gz") as file:
+        for number, line in lines_of(file, path):
+            where = f"{path}, line {number},"
+            text = whole(line).rstrip("\r\n")
+            if not text.strip():
+                continue
+            cells = [cell.strip() for cell in text.split("\t")]
+            if len(cells) < 3:
+                cells = text.split()
+            if number == 1 and not _is_whole_number(cells[-1]):
+                continue  # the header
+            if len(cells) == 4:
+                del cells[1]
+            if len(cells) != 3:
+                raise ToolkitError(
+                    f"{where} has {len(cells)} columns; needed: query-id, corpus-id and score, "
+                    "with tabs between them"
+                )
+            yield where, cells
+
+
+def _is_whole_number(text: str) -> bool:
+    try:
+        return float(text).is_integer()
+    except ValueError:
+        return False
+
+
+def _grade(text: str, where: str) -> int:
+    if not _is_whole_number(text) or float(text) < 0:
+        raise ToolkitError(f"{where} has the score {text!r}, which is no whole number from 0")
+    return int(float(text))
