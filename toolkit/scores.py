@@ -1,0 +1,133 @@
+"""What encoders came to on tasks: a score, and the table of a sweep's scores.
+
+`scores.csv` lies beside a sweep's run table: one row an encoder, task and measure. Its encoders are
+runs, by name; the untuned decoders that they began as; and encoders from elsewhere to compare with.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass, fields
+from pathlib import Path
+
+from toolkit.errors import ToolkitError
+from toolkit.laws.estimate import Estimate
+
+FILE = "scores.csv"
+KINDS = ("run", "untuned", "other")
+
+
+@dataclass(frozen=True)
+class Scores:
+    """What an encoder came to on one task.
+
+    Attributes:
+        task: Its name.
+        main: The measure that the task is told by.
+        measures: Each by its name, with a 95 % interval; the higher the better.
+        count: Of what the interval is over. unit: What that is: queries, pairs, documents.
+        note: What a reader of the numbers must know, if anything.
+    """
+
+    task: str
+    main: str
+    measures: dict[str, Estimate]
+    count: int
+    unit: str
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class Score:
+    """One row of a table of scores.
+
+    Attributes:
+        encoder: A run's name, a decoder's, or another encoder's. kind: run, untuned or other.
+        task, measure: Of what. value, low, high: With the 95 % interval.
+        count, unit, note: As of `Scores`.
+    """
+
+    encoder: str
+    kind: str
+    task: str
+    measure: str
+    value: float
+    low: float
+    high: float
+    count: int
+    unit: str
+    note: str = ""
+
+    @property
+    def estimate(self) -> Estimate:
+        """The value with its interval."""
+        return Estimate(self.value, self.low, self.high)
+
+
+def rows(encoder: str, kind: str, scores: Scores) -> list[Score]:
+    """The rows of one encoder's scores on one task, the main measure first."""
+    order = sorted(scores.measures, key=lambda name: name != scores.main)
+    return [
+        Score(
+            encoder,
+            kind,
+            scores.task,
+            name,
+            scores.measures[name].value,
+            scores.measures[name].low,
+            scores.measures[name].high,
+            scores.count,
+            scores.unit,
+            scores.note,
+        )
+        for name in order
+    ]
+
+
+def as_csv(table: Iterable[Score]) -> str:
+    """A table of scores as CSV text, every digit kept."""
+    out = io.StringIO()
+    names = [field.name for field in fields(Score)]
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow(names)
+    writer.writerows([getattr(score, name) for name in names] for score in table)
+    return out.getvalue()
+
+
+def read_scores(path: Path) -> list[Score]:
+    """A table of scores; the last of an encoder's several values of one measure counts.
+
+    Raises:
+        ToolkitError: The file is missing, or a line of it is no score; file and line are named.
+    """
+    try:
+        with open(path, encoding="utf-8", newline="") as file:
+            found = {}
+            for number, row in enumerate(csv.DictReader(file), 2):
+                score = _score(row, f"{path}, line {number},")
+                found[score.encoder, score.task, score.measure] = score
+    except FileNotFoundError as error:
+        raise ToolkitError(
+            f"there are no scores at {path}; make them: python -m toolkit evaluate {path.parent}"
+        ) from error
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise ToolkitError(f"{path} cannot be read: {error}") from error
+    return list(found.values())
+
+
+def _score(row: dict[str, str | None], where: str) -> Score:
+    absent = [field.name for field in fields(Score) if row.get(field.name) is None]
+    if absent or None in row:  # type: ignore[comparison-overlap]
+        raise ToolkitError(f"{where} has not the columns of a score ({absent or 'too many cells'})")
+    try:
+        numbers = {name: float(row[name] or "nan") for name in ("value", "low", "high")}
+        count = int(row["count"] or 0)
+    except ValueError as error:
+        raise ToolkitError(f"{where} holds no score: {error}") from error
+    if math.isnan(numbers["value"]) or row["kind"] not in KINDS:
+        raise ToolkitError(f"{where} holds no score of a run, an untuned decoder or another encoder")
+    words = {name: row[name] or "" for name in ("encoder", "kind", "task", "measure", "unit", "note")}
+    return Score(**words, **numbers, count=count)
