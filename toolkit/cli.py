@@ -16,6 +16,8 @@ EXTRAS = {
     **dict.fromkeys(("papermill", "nbformat", "nbconvert", "jupyter_client"), "notebooks"),
     **dict.fromkeys(("ipywidgets", "anywidget", "ipykernel", "IPython"), "notebooks"),
     **dict.fromkeys(("sentence_transformers", "datasets"), "export"),
+    "faiss": "index",
+    "mteb": "mteb",
     **dict.fromkeys(("distributed", "accelerate"), "cluster"),
 }
 

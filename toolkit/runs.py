@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 CONVENTIONS = ("paper", "model", "hardware")
 POOLINGS = ("mean", "last")
 ATTENTIONS = ("causal", "bidirectional")
+SETS = ("see-also",)  # Of texts that data may be told to leave out.
 PRECISIONS = ("auto", "float32", "bfloat16")
 ENDED = ("finished", "diverged")
 FORMAT = 1
@@ -69,6 +70,8 @@ class RunConfig:
         query_column, positive_column, negative_column: Of the file or data set; None finds them
             by the usual names (`toolkit.pairs.files`).
         skip_bad: Share of the file's rows that may be bad and are then passed over.
+        without: `see-also` leaves out every pair with a text of the documentation that the task of
+            that name asks about (`toolkit.pairs.apart`); None leaves out nothing.
         flop_convention: paper, model or hardware (see `toolkit.flops`).
         lr: Peak learning rate; None takes the default for method and decoder.
         batch_pairs: Pairs a step; None takes the default for decoder and budget.
@@ -105,6 +108,7 @@ class RunConfig:
     positive_column: str | None = part("must agree", None, late=True)
     negative_column: str | None = part("no matter", None, late=True)
     skip_bad: float = part("must agree", 0.0, late=True)
+    without: str | None = part("must agree", None, late=True)
     flop_convention: str = part("must agree", "model")
     lr: float | None = part("setting", None)
     batch_pairs: int | None = part("setting", None)
@@ -134,6 +138,8 @@ class RunConfig:
         one_of("pooling", self.pooling, POOLINGS)
         one_of("attention", self.attention, ATTENTIONS)
         one_of("precision", self.precision, PRECISIONS)
+        if self.without is not None:
+            one_of("without", self.without, SETS)
         positive = ("budget_flop", "temperature", "lr", "batch_pairs", "max_pairs", "max_tokens")
         for name in (*positive, "chunk_tokens"):
             value = getattr(self, name)
@@ -195,7 +201,7 @@ class RunConfig:
         from toolkit.pairs.sources import Source
 
         columns = Columns(self.query_column, self.positive_column, self.negative_column)
-        return Source(self.data, columns, self.skip_bad)
+        return Source(self.data, columns, self.skip_bad, self.without)
 
     @property
     def run_id(self) -> str:
@@ -222,6 +228,7 @@ SYNONYMS = {
     "query_column": ("query_key", "question_column", "anchor_column", "text_column"),
     "positive_column": ("positive_key", "answer_column", "passage_column"),
     "negative_column": ("negative_key", "negatives_column"),
+    "without": ("exclude", "exclude_packages", "decontaminate"),
     "skip_bad": ("skip_errors", "on_bad_lines", "ignore_errors"),
     "max_tokens": ("max_length", "max_seq_length", "max_len", "context", "sequence_length"),
     "max_pairs": ("max_samples", "max_train_samples", "n_pairs", "num_pairs", "limit"),

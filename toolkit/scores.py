@@ -120,14 +120,25 @@ def read_scores(path: Path) -> list[Score]:
 
 def _score(row: dict[str, str | None], where: str) -> Score:
     absent = [field.name for field in fields(Score) if row.get(field.name) is None]
-    if absent or None in row:  # type: ignore[comparison-overlap]
+    if absent or None in row:
         raise ToolkitError(f"{where} has not the columns of a score ({absent or 'too many cells'})")
+    words = {name: value or "" for name, value in row.items()}
     try:
-        numbers = {name: float(row[name] or "nan") for name in ("value", "low", "high")}
-        count = int(row["count"] or 0)
+        value, low, high = (float(words[name] or "nan") for name in ("value", "low", "high"))
+        count = int(words["count"])
     except ValueError as error:
         raise ToolkitError(f"{where} holds no score: {error}") from error
-    if math.isnan(numbers["value"]) or row["kind"] not in KINDS:
-        raise ToolkitError(f"{where} holds no score of a run, an untuned decoder or another encoder")
-    words = {name: row[name] or "" for name in ("encoder", "kind", "task", "measure", "unit", "note")}
-    return Score(**words, **numbers, count=count)
+    if math.isnan(value) or words["kind"] not in KINDS:
+        raise ToolkitError(f"{where} holds no score of an encoder of a kind {', '.join(KINDS)}")
+    return Score(
+        encoder=words["encoder"],
+        kind=words["kind"],
+        task=words["task"],
+        measure=words["measure"],
+        value=value,
+        low=low,
+        high=high,
+        count=count,
+        unit=words["unit"],
+        note=words["note"],
+    )

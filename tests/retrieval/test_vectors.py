@@ -31,7 +31,9 @@ def as_file(kind, tmp_path):
     elif kind == ".jsonl.gz":
         path.write_bytes(gzip.compress("".join(json.dumps(t) + "\n" for t in TEXTS).encode()))
     elif kind == ".csv":
-        path.write_bytes(("\ufeffid,text\r\n" + "\r\n".join(f"{i},{t}" for i, t in enumerate(TEXTS))).encode())
+        path.write_bytes(
+            ("\ufeffid,text\r\n" + "\r\n".join(f"{i},{t}" for i, t in enumerate(TEXTS))).encode()
+        )
     elif kind == ".parquet":
         pq.write_table(pa.table({"id": list(range(len(TEXTS))), "text": TEXTS}), path)
     return path

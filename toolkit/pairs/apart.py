@@ -17,7 +17,6 @@ from toolkit.pairs import docstrings
 from toolkit.pairs.pair import Pair, text_key
 
 SEE_ALSO = "see-also"
-SETS = (SEE_ALSO,)
 PACKAGES = ("numpy", "scipy", "pandas", "scikit-learn", "matplotlib", "networkx", "sympy")
 
 

@@ -13,7 +13,7 @@ from types import ModuleType
 
 from toolkit.cache import cache_folder
 from toolkit.errors import SurroundingsError, ToolkitError
-from toolkit.pairs import docstrings, manuals
+from toolkit.pairs import apart, docstrings, manuals
 from toolkit.pairs.files import FORMATS, Columns, Tally, is_pairs_file, read_file
 from toolkit.pairs.hub import read_hub
 from toolkit.pairs.pair import Pair
@@ -32,11 +32,14 @@ class Source:
             `hub:owner/name[:split]`.
         columns: Of a file or a data set, where their names do not tell.
         skip_bad: Share of a file's rows that may be bad and are then passed over.
+        without: `see-also` leaves out pairs with a text of what is kept apart
+            (`toolkit.pairs.apart`).
     """
 
     name: str
     columns: Columns = field(default_factory=Columns)
     skip_bad: float = 0.0
+    without: str | None = None
 
     @classmethod
     def of(cls, source: str | Source) -> Source:
@@ -80,6 +83,11 @@ def read_pairs(source: str | Source, tally: Tally | None = None) -> Iterator[Pai
     """
     source = Source.of(source)
     source.check()
+    pairs = _read(source, tally)
+    return pairs if source.without is None else apart.kept_apart(pairs)
+
+
+def _read(source: Source, tally: Tally | None) -> Iterator[Pair]:
     if source.name in NAMED:
         return _read_named(source.name)
     if source.name.startswith("hub:"):
@@ -95,6 +103,15 @@ def source_fingerprint(source: str | Source) -> str:
     """
     source = Source.of(source)
     source.check()
+    found = _fingerprint(source)
+    if source.without is None:
+        return found
+    identity = f"{found} {source.without} {apart.fingerprint()}"
+    return hashlib.sha256(identity.encode()).hexdigest()[:16]
+
+
+def _fingerprint(source: Source) -> str:
+    """Of all that is in it, whatever is then left out."""
     if source.name in NAMED:
         return NAMED[source.name].fingerprint()
     identity = source.name
@@ -102,7 +119,7 @@ def source_fingerprint(source: str | Source) -> str:
         path = Path(source.name).resolve()
         stat = path.stat()
         identity = f"{path} {stat.st_size} {stat.st_mtime_ns}"
-    if source != Source(source.name):
+    if (source.columns, source.skip_bad) != (Columns(), 0.0):
         identity += f" {source.columns} {source.skip_bad}"
     return hashlib.sha256(identity.encode()).hexdigest()[:16]
 

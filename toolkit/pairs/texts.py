@@ -8,7 +8,7 @@ import gzip
 import json
 import sys
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
@@ -39,7 +39,7 @@ class TextFile:
 
     Attributes:
         path: The file. column: Where the texts are; None finds it by `COLUMNS`, or takes the only
-            column there is. A `title` beside a text found so stands before it, as in BEIR's corpora.
+            column there is. A `title` beside such a text stands before it, as in BEIR's corpora.
     """
 
     path: Path
@@ -89,10 +89,15 @@ def rows_of(path: Path) -> Iterator[tuple[str, str | dict[str, Any]]]:
     """
     plain = path.name.lower().endswith((PLAIN, f"{PLAIN}.gz"))
     kind, packed = (PLAIN, path.suffix.lower() == ".gz") if plain else kind_of(path)
-    reader = {PLAIN: _plain, ".csv": _csv, ".tsv": _csv, ".parquet": _parquet}.get(kind, _json)
+    readers: dict[str, Callable[[IO[bytes], Path], Iterator[tuple[str, Any]]]] = {
+        PLAIN: _plain,
+        ".csv": _csv,
+        ".tsv": _csv,
+        ".parquet": _parquet,
+    }
     try:
         with opened(path, packed) as file:
-            yield from reader(file, path)
+            yield from readers.get(kind, _json)(file, path)
     except (gzip.BadGzipFile, EOFError, zlib.error) as error:
         raise ToolkitError(f"{path} is not a whole gzip file: {error}") from error
     except FileNotFoundError as error:

@@ -90,6 +90,15 @@ def write_collection(collection: Collection, folder: Path) -> None:
     write_atomically(folder / QRELS / "test.tsv", "\n".join(rows) + "\n")
 
 
+def corpus_file(folder: Path) -> Path:
+    """The documents of a collection.
+
+    Raises:
+        ToolkitError: There are none.
+    """
+    return _there(folder, CORPUS)
+
+
 def _there(folder: Path, name: str) -> Path:
     for path in (folder / name, folder / f"{name}.gz"):
         if path.is_file():
@@ -118,7 +127,7 @@ def _texts(path: Path, *, empty: bool) -> dict[str, str]:
         key = _id(row, where)
         if key in texts:
             raise ToolkitError(f"{where} has the _id {key!r} again; every _id must be there once")
-        text = text_of(row, "text" if not empty else None, where)
+        text = text_of(row, None if empty and "text" in row else "text", where)
         texts[key] = text if empty else checked_text(text, "text", where)
     if not texts:
         raise ToolkitError(f"{path} is empty")
@@ -144,7 +153,9 @@ def _judgements(
         if query not in queries:
             raise ToolkitError(f"{where} judges the query {query!r}, which is not in {QUERIES}")
         if document not in documents:
-            raise ToolkitError(f"{where} judges the document {document!r}, which is not in {CORPUS}")
+            raise ToolkitError(
+                f"{where} judges the document {document!r}, which is not in {CORPUS}"
+            )
         grades = judged.setdefault(query, {})
         grade = _grade(score, where)
         if grades.setdefault(document, grade) != grade:
@@ -168,7 +179,7 @@ def _lines(path: Path) -> Iterator[tuple[str, list[str]]]:
             cells = [cell.strip() for cell in text.split("\t")]
             if len(cells) < 3:
                 cells = text.split()
-            if number == 1 and not _is_whole_number(cells[-1]):
+            if number == 1 and len(cells) in (3, 4) and not _is_whole_number(cells[-1]):
                 continue  # the header
             if len(cells) == 4:
                 del cells[1]

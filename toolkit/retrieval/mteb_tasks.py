@@ -15,7 +15,8 @@ from toolkit.laws.estimate import Estimate
 from toolkit.scores import Scores
 
 if TYPE_CHECKING:
-    from toolkit.retrieval.tasks import Encodes, Task
+    from toolkit.retrieval.encoders import Encodes
+    from toolkit.retrieval.tasks import Task
 
 
 def mteb_task(name: str) -> Task:

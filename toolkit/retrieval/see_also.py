@@ -21,6 +21,7 @@ import subprocess
 import sys
 import warnings
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
@@ -36,7 +37,13 @@ from toolkit.retrieval.collection import Collection, read_collection, write_coll
 MODULES = {"scikit-learn": "sklearn"}  # Where a package is imported under another name.
 _VERSION = 1
 _SKIPPED = {"tests", "test", "testing", "conftest", "externals", "f2py", "galgebra", "pygletplot"}
-_SHORT = {"np": "numpy", "pd": "pandas", "sp": "scipy", "plt": "matplotlib.pyplot", "nx": "networkx"}
+_SHORT = {
+    "np": "numpy",
+    "pd": "pandas",
+    "sp": "scipy",
+    "plt": "matplotlib.pyplot",
+    "nx": "networkx",
+}
 _HEADING = re.compile(r"^See Also[ \t]*\n[-=]{3,}[ \t]*\n", re.MULTILINE | re.IGNORECASE)
 _SIGNATURE = re.compile(r"[\w.]+\([^)]*\)")
 _LEAST_WORDS = 3
@@ -65,7 +72,7 @@ def collection() -> Collection:
     folder = cache_folder() / f"{NAME}-{digest}"
     if not (folder / "qrels" / "test.tsv").is_file():
         _mine_apart(folder)
-    return read_collection(folder, own=True)
+    return replace(read_collection(folder, own=True), name=NAME)
 
 
 def _mine_apart(folder: Path) -> None:

@@ -2,28 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
 
 import numpy as np
 
 from toolkit.errors import ToolkitError, nearest
 from toolkit.retrieval import see_also, similarity
 from toolkit.retrieval.collection import Collection, read_collection
+from toolkit.retrieval.encoders import Encodes
 from toolkit.retrieval.measures import judge
 from toolkit.retrieval.nearest import nearest as nearest_vectors
 from toolkit.scores import Scores
 
 DEPTH = 1000  # Ranks that measures look at, as TREC's.
 MTEB = "mteb:"
-
-
-class Encodes(Protocol):
-    """Whatever makes unit vectors of texts: float32, shape [texts, h]."""
-
-    def encode(self, texts: Sequence[str], /) -> np.ndarray: ...
 
 
 @dataclass(frozen=True)

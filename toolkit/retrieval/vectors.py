@@ -24,7 +24,7 @@ from toolkit.runs import write_atomically
 from toolkit.writing import check_file
 
 if TYPE_CHECKING:
-    from toolkit.retrieval.tasks import Encodes
+    from toolkit.retrieval.encoders import Encodes
 
 WINDOW = 8192  # Texts between two notes of what is done.
 SUFFIXES = (".npy", ".parquet")
@@ -70,7 +70,7 @@ def embed_file(
         ToolkitError: A text is bad (file and line are named), the target cannot be written, or the
             file, its column or the encoder are not those that the target was begun with.
     """
-    _check_target(target)
+    check_target(target)
     stat = _stat(texts.path)
     count = sum(1 for _ in texts)  # Every line is looked at before anything is paid for.
     if not count:
@@ -132,7 +132,12 @@ def identity(encoder: Encodes) -> str:
     return hashlib.sha256(np.round(encoder.encode(_PROBE), 2).tobytes()).hexdigest()[:16]
 
 
-def _check_target(target: Path) -> None:
+def check_target(target: Path) -> None:
+    """Make sure that vectors can be written there.
+
+    Raises:
+        ToolkitError: It is no `.npy` or `.parquet`, is there already, or cannot be written.
+    """
     if target.suffix not in SUFFIXES:
         raise ToolkitError(f"vectors are written as {' or '.join(SUFFIXES)}, not as {target.name}")
     if target.exists():
@@ -145,9 +150,7 @@ def _beside(target: Path) -> tuple[Path, Path]:
     return target.with_name(f".{target.name}.part"), target.with_name(f".{target.name}.json")
 
 
-def _resumed(
-    note: Path, part: Path, fresh: _State, texts: TextFile, target: Path
-) -> _State | None:
+def _resumed(note: Path, part: Path, fresh: _State, texts: TextFile, target: Path) -> _State | None:
     """What an earlier call left, where it is of use.
 
     Raises:
@@ -162,9 +165,13 @@ def _resumed(
     begun = f"{target} was begun with it ({state.done:,} of {state.texts:,} texts are done)"
     anew = f"remove {note} to begin anew"
     if state.digest != fresh.digest:
-        raise ToolkitError(f"{texts.path} has changed since {begun}; put the old file back, or {anew}")
+        raise ToolkitError(
+            f"{texts.path} has changed since {begun}; put the old file back, or {anew}"
+        )
     if state.column != fresh.column:
-        raise ToolkitError(f"{target} was begun with the column {state.column!r}; name it, or {anew}")
+        raise ToolkitError(
+            f"{target} was begun with the column {state.column!r}; name it, or {anew}"
+        )
     now = np.array(fresh.probe, np.float32)
     if probe.shape != now.shape or (np.sum(probe * now, 1) < _SAME).any():
         raise ToolkitError(f"{target} was begun with another encoder; take that one, or {anew}")

@@ -105,6 +105,17 @@ def evaluate(
         embed(model, texts, pooling=pooling, precision=precision).float()
         for texts in (held_out.queries, held_out.positives)
     )
+    return evaluation_of(queries, positives, held_out, temperature=temperature)
+
+
+def evaluation_of(
+    queries: torch.Tensor, positives: torch.Tensor, held_out: HeldOut, *, temperature: float
+) -> Evaluation:
+    """Loss and retrieval measures of the held-out set's embeddings, whoever made them.
+
+    Args:
+        queries, positives: Shape [pairs, h], in the set's order.
+    """
     found = equal_texts(held_out.queries.keys(), held_out.positives.keys())
     equal = None if found is None else torch.from_numpy(found).to(queries.device)
     losses = info_nce(queries, positives, temperature, equal, each=True)
