@@ -235,7 +235,13 @@ def _unlimited(runs: pd.DataFrame, excluded: list[Excluded]) -> tuple[pd.DataFra
 
 
 def chance(runs: pd.DataFrame) -> float:
-    """ln K over the K candidates of the runs' loss; NaN where the table does not tell K."""
+    """ln K over the K candidates of the runs' loss; NaN where the table does not tell K.
+
+    A table whose loss is another has a column `chance`, what an encoder comes to that knows
+    nothing.
+    """
+    if "chance" in runs.columns:
+        return float(runs["chance"].iloc[0])
     if "candidates" not in runs.columns:
         return math.nan
     known = pd.to_numeric(runs["candidates"], errors="coerce").dropna()

@@ -1,0 +1,137 @@
+"""Loss and score of the same runs: how far one foretells the other, and run zero beside both."""
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from tests.sweeps import record
+from toolkit.cli import main
+from toolkit.errors import ToolkitError
+from toolkit.recipe.downstream import by_score, downstream, scored
+from toolkit.recipe.study import Study
+from toolkit.runs import RunConfig, table_csv
+from toolkit.scores import Score, as_csv, read_scores
+
+SIZES = {"small-7k": 6592, "small-15k": 14496, "small-38k": 38176}
+
+
+def made_up(tell):
+    """Runs of three sizes at four budgets and, for each, a score that `tell` makes of its loss."""
+    rows, scores = [], []
+    random = np.random.default_rng(0)
+    for decoder, params in SIZES.items():
+        for budget in (1e10, 3e10, 1e11, 3e11):
+            for seed in (0, 1):
+                config = RunConfig(decoder, budget, seed=seed)
+                loss = 1 + 40 * params**-0.3 + 3e3 * (budget / params) ** -0.5
+                loss *= np.exp(random.normal(0, 0.005))
+                made = record(
+                    config, params=params, loss=loss, pairs=int(budget / params / 600),
+                    unique_pairs=10**6,
+                )  # fmt: skip
+                rows.append(made)
+                name = config.run_id
+                value = tell(loss)
+                scores.append(
+                    Score(name, "run", "animals", "map", value, value, value, 9, "queries")
+                )
+    scores.append(Score("small-7k", "untuned", "animals", "map", 0.1, 0.05, 0.2, 9, "queries"))
+    return rows, scores
+
+
+def table_of(rows, tmp_path):
+    path = tmp_path / "runs.csv"
+    path.write_text(table_csv(rows))
+    return pd.read_csv(path)
+
+
+def test_a_score_that_falls_with_the_loss_is_foretold_by_it(tmp_path):
+    rows, scores = made_up(lambda loss: 1 / (1 + loss))
+    found = downstream(table_of(rows, tmp_path), scores, "animals", draws=50)
+    assert found.correlation.value == pytest.approx(-1)
+    assert found.zero == {"small-7k": 0.1}
+    measured = [p for p in found.preferences if p.source == "measured"]
+    assert len(measured) == 4 and all(p.by_loss == p.by_score for p in measured)
+
+
+def test_a_score_that_rises_with_the_loss_makes_the_best_sizes_differ(tmp_path):
+    rows, scores = made_up(lambda loss: loss / (1 + loss))
+    found = downstream(table_of(rows, tmp_path), scores, "animals", draws=50)
+    assert found.correlation.value == pytest.approx(1)
+    assert all(p.by_loss != p.by_score for p in found.preferences if p.source == "measured")
+
+
+def test_laws_are_fitted_to_what_is_missing_from_a_perfect_score(tmp_path):
+    rows, scores = made_up(lambda loss: 1 / (1 + loss))
+    runs = scored(table_of(rows, tmp_path), scores, "animals", "map")
+    table = by_score(runs)
+    np.testing.assert_allclose(table["loss"], 1 - runs["score"])
+    study = Study.of(table, draws=50)
+    assert study.surface.cells.chance == 1.0
+    law = [p for p in downstream(table_of(rows, tmp_path), scores, "animals", draws=50).preferences]
+    assert [p.source for p in law[-2:]] == ["law", "law"]
+
+
+def test_too_few_runs_with_a_score_say_how_to_have_more(tmp_path):
+    rows, scores = made_up(lambda loss: 1 / loss)
+    with pytest.raises(ToolkitError, match=r"3 finished runs have a score on animals.*keep: all"):
+        downstream(table_of(rows, tmp_path), scores[:3], "animals")
+    with pytest.raises(ToolkitError, match="nothing was scored on 'see-also'; known: animals"):
+        downstream(table_of(rows, tmp_path), scores, "see-also")
+
+
+def test_the_table_of_scores_survives_its_file_and_damage_is_told_by_line(tmp_path):
+    _, scores = made_up(lambda loss: 1 / loss)
+    path = tmp_path / "scores.csv"
+    path.write_text(as_csv(scores))
+    assert read_scores(path) == scores
+    newer = replace(scores[0], value=0.5)
+    path.write_text(as_csv([*scores, newer]))
+    assert read_scores(path)[0] == newer and len(read_scores(path)) == len(scores)
+    path.write_text(as_csv(scores).replace("untuned", "raw"))
+    with pytest.raises(ToolkitError, match="line 26, holds no score"):
+        read_scores(path)
+    with pytest.raises(ToolkitError, match=r"make them: python -m toolkit evaluate"):
+        read_scores(tmp_path / "none" / "scores.csv")
+
+
+@pytest.mark.slow
+def test_a_sweep_is_judged_with_its_decoders_untuned_and_only_what_is_missing(
+    easy, folder, tmp_path, capsys, monkeypatch
+):
+    """A sweep that keeps its encoders, from its runs to the answer."""
+    from toolkit.retrieval import sweep_scores
+    from toolkit.training.run import train_encoder
+
+    monkeypatch.setattr(
+        sweep_scores, "contenders", lambda plan, real=sweep_scores.contenders: (
+            one for one in real(plan) if one.kind != "other"
+        ),
+    )  # fmt: skip
+    sweep = tmp_path / "sweep"
+    sweep.mkdir()
+    base = {**easy, "budget_flop": 1e8}
+    plan = {"base": base, "grid": [{"seed": [0, 1, 2, 3]}], "keep": "all"}
+    (sweep / "sweep.yaml").write_text(json.dumps(plan))
+    records = []
+    for seed in range(4):
+        config = RunConfig.from_dict({**base, "seed": seed})
+        records.append(train_encoder(config, sweep / "runs" / config.run_id, keep=True)[0])
+    (sweep / "runs.csv").write_text(table_csv(records))
+    assert main(["evaluate", str(sweep), str(folder)]) == 0
+    out = capsys.readouterr()
+    assert "small-7k" in out.out and "untuned" in out.out and out.err.count(" on ") == 5
+    scores = {(s.encoder, s.task, s.measure): s for s in read_scores(sweep / "scores.csv")}
+    assert scores["small-7k", "held-out", "loss"].value > min(r.loss for r in records)
+    assert main(["evaluate", str(sweep), str(folder)]) == 0
+    assert capsys.readouterr().err == ""
+    figure = tmp_path / "figure.png"
+    assert main(["downstream", str(sweep), "--task", "animals", "--figure", str(figure)]) == 0
+    assert "Spearman" in capsys.readouterr().out and figure.stat().st_size > 10_000
+    run = str(sweep / "runs" / records[0].config.run_id)
+    assert main(["search", run, str(folder), "stock prices", "-k", "2", "--json"]) == 0
+    (answer,) = json.loads(capsys.readouterr().out)
+    assert len(answer["found"]) == 2 and answer["found"][0]["similarity"] <= 1.0001

@@ -1,0 +1,108 @@
+"""`python -m toolkit downstream`: does the loss of a sweep's runs foretell their scores?"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from toolkit.text import scientific, table
+
+if TYPE_CHECKING:
+    from toolkit.recipe.downstream import Downstream
+
+HELP = "put the losses of a sweep's runs beside their scores on a task (after `evaluate`)"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("sweep", type=Path, help="its folder, with runs.csv and scores.csv")
+    parser.add_argument("--task", default="see-also", help="scored (default %(default)s)")
+    parser.add_argument("--measure", help="of the task (default its main one)")
+    parser.add_argument(
+        "--figure", type=Path, metavar="FILE", help="draw score against loss: a PNG"
+    )
+    parser.add_argument(
+        "--table",
+        type=Path,
+        metavar="FILE",
+        help="write the run table with 1 - score for its loss: `recipe` and `fit` read it",
+    )
+    parser.add_argument("--json", action="store_true", help="print JSON")
+
+
+def run(args: argparse.Namespace) -> int:
+    from toolkit.recipe.downstream import by_score, downstream
+    from toolkit.runs import write_atomically
+    from toolkit.scores import FILE, read_scores
+    from toolkit.tables import read_table
+    from toolkit.writing import check_file
+
+    for path in filter(None, (args.figure, args.table)):
+        check_file(path)
+    scores = read_scores(args.sweep / FILE)
+    found = downstream(read_table(args.sweep), scores, args.task, args.measure)
+    if args.figure:
+        _draw(found, args.figure)
+    if args.table:
+        write_atomically(args.table, by_score(found.runs).to_csv(index=False))
+    print(json.dumps(_plain(found), indent=1) if args.json else as_text(found))
+    return 0
+
+
+def _draw(found: Downstream, path: Path) -> None:
+    from toolkit import figures
+    from toolkit.errors import ToolkitError
+    from toolkit.figures.downstream import score_by_loss
+
+    with figures.style():
+        try:
+            score_by_loss(found).savefig(path)
+        except (OSError, ValueError) as error:
+            raise ToolkitError(f"{path} cannot be written: {error}") from error
+
+
+def _plain(found: Downstream) -> dict[str, Any]:
+    from toolkit.laws import as_json
+
+    columns = ["run", "method", "decoder", "params", "budget_flop", "loss", "score"]
+    return {
+        "task": found.task,
+        "measure": found.measure,
+        "correlation": as_json(found.correlation),
+        "preferences": as_json(found.preferences),
+        "untuned": found.zero,
+        "other": found.other,
+        "law_note": found.law_note,
+        "runs": json.loads(found.runs[columns].to_json(orient="records")),
+    }
+
+
+def as_text(found: Downstream) -> str:
+    """The answer for a terminal: the correlation, run zero, and where the best sizes differ."""
+    rho = found.correlation
+    best = found.runs.sort_values("score").iloc[-1]
+    lines = [
+        f"{found.task}, {found.measure}: loss and score of {len(found.runs)} runs",
+        f"Spearman {rho.value:.3f} ({rho.low:.3f} to {rho.high:.3f}); -1: the loss tells all",
+        f"best tuned {best['score']:.3f}: {best['run']}",
+    ]
+    for name, value in [*found.zero.items(), *found.other.items()]:
+        kind = "untuned" if name in found.zero else "from elsewhere"
+        lines.append(f"{kind} {value:.3f}: {name}")
+    rows = [
+        [
+            each.source,
+            each.method or "the best",
+            scientific(each.budget_flop),
+            each.by_loss,
+            each.by_score,
+            "same" if each.by_loss == each.by_score else "differ",
+        ]
+        for each in found.preferences
+    ]
+    if rows:
+        lines += ["", table(["", "method", "budget", "by loss", "by score", ""], rows)]
+    if found.law_note:
+        lines += ["", f"no laws of both: {found.law_note}"]
+    return "\n".join(lines)
