@@ -17,16 +17,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "source", help="docstrings, manuals, hub:owner/name, or a file (.jsonl, .csv, …, .gz)"
     )
+    add_columns(parser)
+    parser.add_argument(
+        "--decoder", default="small-7k", help="whose tokens are counted (default %(default)s)"
+    )
+    parser.add_argument("--json", action="store_true", help="print JSON")
+
+
+def add_columns(parser: argparse.ArgumentParser) -> None:
+    """The options that say where a file's texts are."""
     parser.add_argument("--query", metavar="COLUMN", help="where the queries are")
     parser.add_argument("--positive", metavar="COLUMN", help="where their answers are")
     parser.add_argument("--negative", metavar="COLUMN", help="where texts are that do not answer")
     parser.add_argument(
         "--skip-bad", default="0", metavar="SHARE", help="of the rows may be bad and passed over"
     )
-    parser.add_argument(
-        "--decoder", default="small-7k", help="whose tokens are counted (default %(default)s)"
-    )
-    parser.add_argument("--json", action="store_true", help="print JSON")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -39,10 +44,7 @@ def run(args: argparse.Namespace) -> int:
             "decoder": args.decoder,
             "budget_flop": 1,
             "data": args.source,
-            "query_column": args.query,
-            "positive_column": args.positive,
-            "negative_column": args.negative,
-            "skip_bad": args.skip_bad,
+            **columns_of(args),
         }
     )
     tokenizer = load_tokenizer(find(args.decoder))
@@ -52,6 +54,16 @@ def run(args: argparse.Namespace) -> int:
     else:
         print("\n".join(_lines(args.source, args.decoder, answer)))
     return 0
+
+
+def columns_of(args: argparse.Namespace) -> dict[str, Any]:
+    """The fields of RunConfig that those options stand for."""
+    return {
+        "query_column": args.query,
+        "positive_column": args.positive,
+        "negative_column": args.negative,
+        "skip_bad": args.skip_bad,
+    }
 
 
 def _lines(source: str, decoder: str, answer: dict[str, Any]) -> list[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import shutil
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from toolkit import hardware
@@ -41,17 +42,41 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     plan = read_plan(args.sweep, args.template)
     devices = [hardware.find(name) for name in args.gpu or hardware.DEVICES]
-    hours = {device.name: device.hours(1.0, args.utilisation) for device in devices}
+    if not args.json:
+        print(told(plan, devices, args.utilisation, args.workers))
+        return 0
+    states, costs = _priced(plan)
+    facts = _facts(plan, states, costs, _hours(devices, args.utilisation), args.workers)
+    facts["runs"] = [_run(state, price) for state, price in zip(states, costs, strict=True)]
+    print(json.dumps(facts, indent=1))
+    return 0
+
+
+def told(
+    plan: Plan,
+    devices: Iterable[hardware.Device] = tuple(hardware.DEVICES.values()),
+    utilisation: float = hardware.DEFAULT_UTILISATION,
+    workers: int | None = None,
+) -> str:
+    """What a sweep would run and what that costs, for people.
+
+    Raises:
+        ToolkitError: One of its runs cannot start.
+    """
+    states, costs = _priced(plan)
+    facts = _facts(plan, states, costs, _hours(devices, utilisation), workers)
+    return "\n".join(_lines(plan, states, costs, facts, utilisation))
+
+
+def _priced(plan: Plan) -> tuple[list[RunState], list[Cost]]:
     states = plan.states()
     validate(plan, [state.config for state in states if not state.ended])
-    costs = [cost(config) for config in plan.configs]
-    facts = _facts(plan, states, costs, hours, args.workers)
-    if args.json:
-        facts["runs"] = [_run(state, price) for state, price in zip(states, costs, strict=True)]
-        print(json.dumps(facts, indent=1))
-    else:
-        _show(plan, states, costs, facts, args.utilisation)
-    return 0
+    return states, [cost(config) for config in plan.configs]
+
+
+def _hours(devices: Iterable[hardware.Device], utilisation: float) -> dict[str, float]:
+    """Of one FLOP on each device."""
+    return {device.name: device.hours(1.0, utilisation) for device in devices}
 
 
 def _facts(
@@ -98,15 +123,15 @@ def _run(state: RunState, price: Cost) -> dict[str, Any]:
     }
 
 
-def _show(
+def _lines(
     plan: Plan,
     states: list[RunState],
     costs: list[Cost],
     facts: dict[str, Any],
     utilisation: float,
-) -> None:
+) -> Iterator[str]:
     if plan.title:
-        print(plan.title)
+        yield plan.title
     groups: dict[tuple[str, str], list[tuple[RunState, Cost]]] = {}
     for state, price in zip(states, costs, strict=True):
         key = (state.config.method, state.config.decoder)
@@ -118,16 +143,16 @@ def _show(
         flop = sum(price.flop for _, price in members)
         span = f"{min(steps):,}–{max(steps):,}"
         rows.append([method, decoder, str(len(members)), str(done), span, scientific(flop)])
-    print(table(["method", "decoder", "runs", "done", "steps", "model FLOP"], rows))
+    yield table(["method", "decoder", "runs", "done", "steps", "model FLOP"], rows)
     for note in facts["notes"]:
-        print(f"\n{note}")
-    print(
+        yield f"\n{note}"
+    yield (
         f"\n{facts['planned']} runs, {facts['ended']} of them done; "
         f"left: {scientific(facts['flop_model_left'])} model FLOP"
     )
     if lost := facts["ended_without_encoder"]:
         folder = plan.folder / "runs" / lost[0]
-        print(
+        yield (
             f"{n_runs(len(lost))} ended before this was asked for and kept none; to do one again: "
             f"python -m toolkit train {folder} --keep"
         )
@@ -135,11 +160,11 @@ def _show(
         return
     seconds, workers = facts["cpu_seconds_left"], facts["cpu_workers"]
     source = facts["cpu_rates_from"]
-    print(f"on this CPU, {workers} at a time: about {duration(seconds)} (rate from {source})")
-    print(f"on one GPU, at {utilisation:.0%} of its dense bf16 peak:")
+    yield f"on this CPU, {workers} at a time: about {duration(seconds)} (rate from {source})"
+    yield f"on one GPU, at {utilisation:.0%} of its dense bf16 peak:"
     for name, hours in facts["gpu_hours_left"].items():
-        print(f"  {name:<9} {hours:,.3g} hours")
-    print(_disk(facts))
+        yield f"  {name:<9} {hours:,.3g} hours"
+    yield _disk(facts)
 
 
 def _disk(facts: dict[str, Any]) -> str:

@@ -40,7 +40,7 @@ def summarise(
     origins: list[str] = []
     shown: list[tuple[int, str, Pair]] = []
     for chunk in _chunks(read_pairs(source)):
-        lengths.append(_lengths(chunk, tokenizer))
+        lengths.append(token_lengths(chunk, tokenizer))
         origins += [pair.origin for pair in chunk]
         keyed = ((pair.key, pair.positive, pair) for pair in chunk)
         shown = nsmallest(samples, [*shown, *keyed], key=lambda one: one[:2])
@@ -63,7 +63,7 @@ def _chunks(pairs: Iterator[Pair]) -> Iterator[list[Pair]]:
         yield chunk
 
 
-def _lengths(pairs: list[Pair], tokenizer: PreTrainedTokenizerBase) -> np.ndarray:
+def token_lengths(pairs: list[Pair], tokenizer: PreTrainedTokenizerBase) -> np.ndarray:
     """Tokens of each query and positive, shape [pairs, 2]."""
     texts = [text for pair in pairs for text in (pair.query, pair.positive)]
     encoded = tokenizer(
