@@ -20,6 +20,9 @@ METHODS = [
     method("lora"),
     method("lora", lora_targets=("dense_4h_to_h", "query_key_value")),
     method("bias"),
+    method("rslora"),
+    method("dora"),
+    method("hybrid"),
 ]
 QUERIES, POSITIVES = texts(9, 1, 6), texts(9, 2, 13, seed=1)
 

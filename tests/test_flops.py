@@ -12,14 +12,18 @@ from toolkit.cli import main
 from toolkit.contrast.packing import plan_step, spread
 from toolkit.contrast.step import ContrastiveStep
 from toolkit.decoders import PYTHIA, Shape, neox_shape
-from toolkit.flops import step_flops
+from toolkit.flops import pass_costs, step_flops
 from toolkit.methods import METHODS, Method
+from toolkit.methods.lora import LORA_RANK
 
 DEEP = neox_shape(vocabulary=97, hidden=24, layers=5, heads=3)
 VARIANTS = [
     *[(SHAPE, method(name)) for name in METHODS],
     *[(DEEP, method(name, DEEP)) for name in METHODS],
     *[(DEEP, method("freeze", DEEP, trained_blocks=k)) for k in (1, 4, 5)],
+    *[(DEEP, method("hybrid", DEEP, trained_blocks=k)) for k in (1, 4)],
+    (DEEP, method("hybrid", DEEP, lora_targets=("dense",))),
+    (SHAPE, method("dora", lora_targets=("query_key_value", "dense_h_to_4h"))),
     *[
         (SHAPE, method("lora", lora_rank=3, lora_targets=targets))
         for targets in (
@@ -78,7 +82,7 @@ def test_so_they_are_at_the_shape_of_pythia_14m(name: str, run: str) -> None:
     assert shape.block == pythia.block and shape.params == pythia.params
     assert_counted(
         shape,
-        method(name, shape, **({"lora_rank": 32} if name == "lora" else {})),
+        method(name, shape, **({"lora_rank": 32} if LORA_RANK in METHODS[name].settings else {})),
         RUNS[run],
         pairs=4,
     )
@@ -89,7 +93,8 @@ def test_model_flops_are_what_a_step_without_padding_or_recomputation_runs(name:
     queries, positives = np.full(8, 16), np.full(8, 64)
     one_by_one = plan_step(np.concatenate((queries, positives)), chunk_tokens=1, kept_tokens=10**9)
     flops = step_flops(SHAPE, method(name), queries, positives, one_by_one)
-    assert flops.hardware == flops.model
+    again = pass_costs(SHAPE, method(name)).whole.call  # DoRA's norms, once a forward pass
+    assert flops.hardware == flops.model + 15 * again
 
 
 def test_model_flops_follow_the_derivation_for_each_method() -> None:
@@ -167,6 +172,7 @@ def test_the_command_counts_every_method_at_once(capsys: pytest.CaptureFixture[s
     assert main(["flops", "smollm2-135m", "--json"]) == 0
     answer = json.loads(capsys.readouterr().out)
     assert answer["methods"]["bias"] is None  # Llama has none
+    assert all(answer["methods"][name] for name in METHODS if name != "bias")
     assert answer["params"] == answer["methods"]["full"]["trainable"] == 106_203_456
 
 

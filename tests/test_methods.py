@@ -9,6 +9,7 @@ from toolkit.decoders import neox_shape
 from toolkit.errors import ToolkitError
 from toolkit.methods import METHODS, Method
 from toolkit.methods.lora import default_rank
+from toolkit.runs import RunConfig
 
 
 def expected_to_move(how: Method, name: str) -> bool:
@@ -18,7 +19,10 @@ def expected_to_move(how: Method, name: str) -> bool:
     if how.name == "freeze":
         frozen = SHAPE.layers - how.trained_blocks
         return name.startswith("final_layer_norm") or (block is not None and block >= frozen)
-    return ".lora_" in name if how.name == "lora" else name.endswith(".bias")
+    if how.name == "hybrid":
+        top = block is None or block >= SHAPE.layers - how.trained_blocks
+        return ".lora_" in name or (top and not name.startswith("embed_in"))
+    return name.endswith(".bias") if how.name == "bias" else ".lora_" in name
 
 
 @pytest.mark.parametrize(
@@ -31,6 +35,11 @@ def expected_to_move(how: Method, name: str) -> bool:
         method("lora"),
         method("lora", lora_targets=("query_key_value",)),
         method("bias"),
+        method("rslora"),
+        method("dora"),
+        method("dora", lora_targets=("dense",)),
+        method("hybrid"),
+        method("hybrid", trained_blocks=2),
     ],
     ids=str,
 )
@@ -106,3 +115,64 @@ def test_an_unknown_target_is_refused_with_the_nearest_names() -> None:
 def test_more_trained_blocks_than_there_are_is_refused() -> None:
     with pytest.raises(ToolkitError, match="only 3 blocks"):
         method("freeze", trained_blocks=4)
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_what_an_encoder_is_kept_as_is_all_that_is_trained(name: str) -> None:
+    model = method(name).apply(neox(), seed=0)
+    trained = sum(p.numel() for p in model.parameters() if p.requires_grad)
+    assert method(name).trained_values(SHAPE) == trained
+
+
+def test_a_rank_stabilised_scale_falls_with_the_root_of_the_rank() -> None:
+    for name, scale in (("lora", 6 / 4), ("rslora", 6 / 2)):
+        model = method(name, lora_alpha=6).apply(neox(), seed=0)
+        assert model.layers[0].attention.dense.scaling["default"] == scale
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("bias", [True, False])
+def test_dora_is_a_length_times_the_direction_of_the_adapted_weight(bias: bool) -> None:
+    """m (W + s B A) / |W + s B A|, by rows: written out, without peft."""
+    model = tuned(neox(), method("dora", lora_alpha=2))
+    layer = model.layers[1].attention.dense
+    layer.lora_magnitude_vector["default"].weight.mul_(1.7)
+    if not bias:
+        layer.base_layer.bias = None
+    low = layer.lora_B["default"].weight @ layer.lora_A["default"].weight
+    weight = layer.base_layer.weight + 2 / 4 * low
+    weight = layer.lora_magnitude_vector["default"].weight[:, None] * weight
+    weight /= (layer.base_layer.weight + 2 / 4 * low).norm(dim=1, keepdim=True)
+    states = torch.randn(5, SHAPE.hidden, dtype=torch.float64)
+    expected = torch.nn.functional.linear(states, weight, layer.base_layer.bias)
+    torch.testing.assert_close(layer(states), expected)
+
+
+def test_the_hybrid_adapts_no_block_that_it_trains() -> None:
+    model = method("hybrid", trained_blocks=2).apply(neox(), seed=0)
+    adapted = {name.split(".lora_")[0] for name, _ in model.named_parameters() if ".lora_" in name}
+    assert adapted == {
+        "embed_in",
+        *(f"layers.0.{linear.name}" for linear in SHAPE.block),
+    }
+
+
+def test_a_hybrid_without_a_block_to_adapt_is_refused() -> None:
+    with pytest.raises(ToolkitError, match="trained_blocks is 3, all that the decoder has"):
+        method("hybrid", trained_blocks=3)
+
+
+@pytest.mark.parametrize("name", ["lora", "rslora", "dora", "hybrid"])
+def test_adapters_on_layers_that_are_not_there_are_refused(name: str) -> None:
+    with pytest.raises(ToolkitError, match="has no layer 'q_proj'"):
+        method(name, lora_targets=("q_proj",))
+
+
+def test_an_unknown_method_is_refused_with_the_nearest() -> None:
+    with pytest.raises(ToolkitError, match="unknown method 'qdora'; did you mean dora"):
+        RunConfig("small-7k", 1e9, method="qdora")
+
+
+def test_a_setting_of_other_methods_is_refused_with_their_names() -> None:
+    with pytest.raises(ToolkitError, match="trained_blocks belongs to method freeze or hybrid"):
+        RunConfig("small-7k", 1e9, method="dora", trained_blocks=1)

@@ -5,7 +5,8 @@ import torch
 from transformers import AutoModel, GPTNeoXConfig, PreTrainedModel
 
 from toolkit.decoders import Shape, neox_shape
-from toolkit.methods import Method, resolve
+from toolkit.methods import METHODS, Method, resolve
+from toolkit.methods.lora import LORA_RANK
 from toolkit.pairs.tokens import Ragged
 from toolkit.runs import RunConfig
 
@@ -33,7 +34,7 @@ def neox(shape: Shape = SHAPE, *, attention: str = "eager", double: bool = True)
 
 def method(name: str, shape: Shape = SHAPE, **settings: object) -> Method:
     """A resolved method; LoRA gets a rank that fits the tiny decoders."""
-    if name == "lora":
+    if LORA_RANK in METHODS[name].settings:
         settings = {"lora_rank": 4, **settings}
     config = RunConfig.from_dict({"decoder": "tiny", "budget_flop": 1, "method": name, **settings})
     return resolve(config, shape)

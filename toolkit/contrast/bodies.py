@@ -188,11 +188,15 @@ class NeoxBody(Body):
 
 def _linear(layer: Any, states: Tensor) -> Tensor:
     """A linear layer, with its LoRA adapter if it has one."""
+    if getattr(layer, "lora_variant", None):  # More than a product is added: peft knows what.
+        return layer(states)
     return _add_adapter(F.linear(states, layer.weight, layer.bias), layer, states)
 
 
 def _add_linear(total: Tensor, layer: Any, states: Tensor) -> Tensor:
     """`total` plus a linear layer without its bias."""
+    if getattr(layer, "lora_variant", None):
+        return total + (layer(states) - (0 if layer.bias is None else layer.bias))
     return _add_adapter(_add_product(total, states, layer.weight), layer, states)
 
 

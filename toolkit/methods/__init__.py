@@ -12,12 +12,15 @@ from toolkit.methods.base import Added, Method, Setting
 from toolkit.methods.bias import Bias
 from toolkit.methods.freeze import Freeze
 from toolkit.methods.full import Full
+from toolkit.methods.hybrid import Hybrid
 from toolkit.methods.lora import Lora
+from toolkit.methods.lora_variants import Dora, RankStabilised
 
 if TYPE_CHECKING:
     from toolkit.runs import RunConfig
 
-METHODS: dict[str, type[Method]] = {each.name: each for each in (Full, Freeze, Lora, Bias)}
+_EVERY = (Full, Freeze, Lora, Bias, RankStabilised, Dora, Hybrid)
+METHODS: dict[str, type[Method]] = {each.name: each for each in _EVERY}
 # Those that the study compared, and that the walkthroughs explain.
 STUDIED = tuple(name for name, method in METHODS.items() if method.studied)
 # Settings that belong to methods, by name.

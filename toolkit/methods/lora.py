@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
-from toolkit.decoders import Linear, Shape
+from toolkit.decoders import Linear, Shape, find_blocks
 from toolkit.errors import ToolkitError, nearest
 from toolkit.methods.base import Added, Method, Setting, anything
 
@@ -72,10 +72,10 @@ class Lora(Method):
     title = "LoRA"
     colour, marker = "#D55E00", "D"
     spellings = "lora lowrankadaptation"
-    settings = (LORA_RANK, LORA_ALPHA, LORA_TARGETS)
+    settings: ClassVar[tuple[Setting, ...]] = (LORA_RANK, LORA_ALPHA, LORA_TARGETS)
     studied = True
     small_rate = 1.25
-    options: ClassVar[dict[str, Any]] = {}  # Of peft's configuration, beside rank and alpha.
+    flags: ClassVar[tuple[str, ...]] = ()  # That peft's configuration is to set.
 
     @classmethod
     def resolve(cls, config: RunConfig, shape: Shape) -> Self:
@@ -93,25 +93,26 @@ class Lora(Method):
         return False
 
     def adapter(self, linear: Linear, above: int) -> tuple[Added, ...]:
-        if not self.adapts(linear.name):
+        if not self.adapts(linear.name, above):
             return ()
         down = Added(2 * linear.inputs * self.lora_rank, trained=1, reads_input=True)
         return down, Added(2 * self.lora_rank * linear.outputs, trained=2)
 
     def adapter_params(self, linear: Linear, above: int) -> int:
-        return self.lora_rank * (linear.inputs + linear.outputs) * self.adapts(linear.name)
+        widths = linear.inputs + linear.outputs
+        return self.lora_rank * widths * self.adapts(linear.name, above)
 
     def embedding_adapter(self, shape: Shape) -> tuple[Added, ...]:
-        if not self.adapts(shape.embedding):
+        if not self.adapts(shape.embedding, shape.layers):
             return ()
         return (Added(2 * self.lora_rank * shape.hidden, trained=2),)
 
     def embedding_adapter_params(self, shape: Shape) -> int:
         widths = shape.vocabulary + shape.hidden
-        return self.lora_rank * widths * self.adapts(shape.embedding)
+        return self.lora_rank * widths * self.adapts(shape.embedding, shape.layers)
 
-    def adapts(self, module: str) -> bool:
-        """Whether a module has an adapter."""
+    def adapts(self, module: str, above: int) -> bool:
+        """Whether a module, named within its block, has an adapter."""
         return any(names(target, module) for target in self.lora_targets)
 
     def inject(self, model: PreTrainedModel, seed: int) -> None:
@@ -119,15 +120,36 @@ class Lora(Method):
         import torch
         from peft import LoraConfig, inject_adapter_in_model
 
+        flags: dict[str, Any] = dict.fromkeys(self.flags, True)
         with torch.random.fork_rng():
             torch.manual_seed(seed)
             config = LoraConfig(
                 r=self.lora_rank,
                 lora_alpha=self.lora_alpha,  # type: ignore[arg-type]  # peft scales by any number
-                target_modules=list(self.lora_targets),
-                **self.options,
+                target_modules=self._adapted(model),
+                **flags,
             )
             inject_adapter_in_model(config, model)
+
+    def _adapted(self, model: PreTrainedModel) -> list[str]:
+        """Paths of the modules that get an adapter."""
+        from torch.nn import Linear as TorchLinear
+        from transformers.pytorch_utils import Conv1D
+
+        blocks = find_blocks(model, model.config.model_type)
+        places = {
+            id(module): (name, above)
+            for above, block in enumerate(reversed(blocks))
+            for name, module in block.named_modules()
+            if isinstance(module, (TorchLinear, Conv1D))
+        }
+        embedding = model.get_input_embeddings()
+        found = []
+        for path, module in model.named_modules():
+            place = (path, len(blocks)) if module is embedding else places.get(id(module))
+            if place is not None and self.adapts(*place):
+                found.append(path)
+        return found
 
 
 def _check_targets(targets: tuple[str, ...], rank: int, shape: Shape) -> None:
