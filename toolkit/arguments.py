@@ -1,26 +1,24 @@
-"""Numbers on the command line, for argparse: what is wrong with one is said in its words."""
+"""Numbers on the command line, for argparse: read as everywhere, refused in its words."""
 
 import argparse
 import math
 
+from toolkit.text import read_signed
+
 
 def whole(text: str) -> int:
     """A whole number from 1."""
-    try:
-        if (number := int(text)) >= 1:
-            return number
-    except ValueError:
-        pass
+    number = read_signed(text)
+    if math.isfinite(number) and number >= 1 and number.is_integer():
+        return int(number)
     raise argparse.ArgumentTypeError(f"must be a whole number from 1, not {text!r}")
 
 
 def positive(text: str) -> float:
     """A positive finite number."""
-    try:
-        if (number := float(text)) > 0 and math.isfinite(number):
-            return number
-    except ValueError:
-        pass
+    number = read_signed(text)
+    if number > 0 and math.isfinite(number):
+        return number
     raise argparse.ArgumentTypeError(f"must be a positive number, not {text!r}")
 
 

@@ -11,7 +11,7 @@ rotary decoders of the hub make anew in each pass is left out: some hundred FLOP
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import lru_cache
 
 import numpy as np
@@ -28,6 +28,9 @@ class StepFlops:
     paper: int
     model: int
     hardware: int
+
+
+CONVENTIONS = tuple(convention.name for convention in fields(StepFlops))
 
 
 @dataclass(frozen=True)

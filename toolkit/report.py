@@ -23,7 +23,8 @@ from toolkit.recipe.crossing import crossings
 from toolkit.recipe.hindsight import hindsight
 from toolkit.recipe.question import Question
 from toolkit.recipe.recommendation import Recipe, recommend_from
-from toolkit.recipe.recount import CONVENTIONS, recount
+from toolkit.flops import CONVENTIONS
+from toolkit.recipe.recount import recount
 from toolkit.recipe.study import Study
 from toolkit.recipe.trial import Trial, put_to_test
 from toolkit.runs import write_atomically

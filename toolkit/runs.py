@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 from toolkit import decoders
 from toolkit.errors import ToolkitError, nearest
+from toolkit.flops import CONVENTIONS
 from toolkit.methods import METHODS, SETTINGS, owners
 from toolkit.values import convert, field_types, is_one, one_of
 
@@ -29,7 +30,6 @@ if TYPE_CHECKING:
 
     from toolkit.pairs.sources import Source
 
-CONVENTIONS = ("paper", "model", "hardware")
 POOLINGS = ("mean", "last")
 ATTENTIONS = ("causal", "bidirectional")
 SETS = ("see-also",)  # Of texts that data may be told to leave out.

@@ -54,19 +54,27 @@ def read_number(text: str) -> float:
     Raises:
         ToolkitError: It is none.
     """
-    plain = text.replace(",", "").strip()
-    plain = re.sub(r"[⁻⁰¹²³⁴⁵⁶⁷⁸⁹]+", lambda m: "^" + m[0].translate(SCRIPT), plain)
-    power = re.fullmatch(r"(?:([\d.]+)\s*[×x*]\s*)?10\^(-?\d+)", plain)
-    if power:
-        plain = f"{power[1] or 1}e{power[2]}"
-    unit = UNITS.get(plain[-1:], 1.0)
-    try:
-        value = float(plain[:-1] if unit > 1 else plain) * unit
-    except ValueError:
-        value = math.nan
+    value = read_signed(text)
     if not (value > 0 and math.isfinite(value)):
         raise ToolkitError(f"{text!r} is not a positive number; write 3e12, 3×10¹², 30k or 1.2M")
     return value
+
+
+def read_signed(text: str) -> float:
+    """The number that a person wrote, as `read_number` reads it, of any sign; NaN for none."""
+    plain = text.strip().replace("−", "-")
+    if "," in plain and not re.fullmatch(r"[+-]?\d{1,3}(,\d{3})+(\.\d*)?", plain):
+        return math.nan  # A decimal comma, maybe: 1,5 is not 15.
+    plain = plain.replace(",", "")
+    plain = re.sub(r"[⁻⁰¹²³⁴⁵⁶⁷⁸⁹]+", lambda m: "^" + m[0].translate(SCRIPT), plain)
+    power = re.fullmatch(r"([+-]?)(?:([\d.]+)\s*[×x*]\s*)?10\^(-?\d+)", plain)
+    if power:
+        plain = f"{power[1]}{power[2] or 1}e{power[3]}"
+    unit = UNITS.get(plain[-1:], 1.0)
+    try:
+        return float(plain[:-1] if unit > 1 else plain) * unit
+    except ValueError:
+        return math.nan
 
 
 def pretty(text: str) -> str:

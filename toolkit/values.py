@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import reprlib
 import types
 from dataclasses import fields
@@ -9,6 +10,7 @@ from functools import cache
 from typing import Any, get_args, get_origin, get_type_hints
 
 from toolkit.errors import ToolkitError, nearest
+from toolkit.text import read_signed
 
 
 def one_of(name: str, value: str, known: tuple[str, ...]) -> None:
@@ -58,9 +60,13 @@ def is_text(value: Any) -> bool:
 
 
 def number(name: str, value: Any, kinds: list[type]) -> int | float:
-    """`value` as an int or a float; text that reads as one will do."""
+    """`value` as an int or a float; text is read as people write numbers: 1e12, 30k, 1.5B."""
     try:
-        read = value if isinstance(value, (int, float)) else float(value)
+        read = value
+        if isinstance(value, str):
+            read = read_signed(value)
+            # Text cannot tell 2 from 2.0, and NaN is what is no number.
+            read = int(read) if math.isnan(read) or read.is_integer() else read
         whole = int in kinds and float(read).is_integer()
         if whole and (float not in kinds or isinstance(read, int)):
             return int(read)

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from toolkit.tables import options as table_options
+from toolkit.text import read_signed
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -356,22 +357,16 @@ def _points(args: argparse.Namespace) -> list[float | dict[str, float]]:
 def _whole(flag: str, text: str) -> int:
     from toolkit.errors import ToolkitError
 
-    try:
-        value = float(text)
-        if value >= 0 and value.is_integer():
-            return int(value)
-    except (ValueError, OverflowError):
-        pass
+    value = read_signed(text)
+    if math.isfinite(value) and value >= 0 and value.is_integer():
+        return int(value)
     raise ToolkitError(f"{flag} takes a whole number of zero or more, not {text!r}")
 
 
 def _number(flag: str, text: str) -> float:
     from toolkit.errors import ToolkitError
 
-    try:
-        value = float(text)
-    except ValueError:
-        value = math.nan
+    value = read_signed(text)
     if math.isnan(value):
         raise ToolkitError(f"{flag}: {text!r} is not a number")
     return value

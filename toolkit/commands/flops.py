@@ -7,6 +7,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from toolkit.arguments import positive, whole
+from toolkit.flops import CONVENTIONS
 from toolkit.methods import METHODS, SETTINGS, owners
 from toolkit.runs import RunConfig
 from toolkit.values import field_types
@@ -56,7 +57,7 @@ def run(args: argparse.Namespace) -> int:
     if answer["note"]:
         print(answer["note"])
     print(f"{'FLOP':10} {'per step':>14} {'per pair':>14}")
-    for convention in ("paper", "model", "hardware"):
+    for convention in CONVENTIONS:
         step, pair = answer["per_step"][convention], answer["per_pair"][convention]
         print(f"{convention:10} {step:14.4e} {pair:14.4e}")
     return 0

@@ -4,7 +4,7 @@ import argparse
 import json
 from typing import Any
 
-from toolkit.runs import CONVENTIONS
+from toolkit.flops import CONVENTIONS
 from toolkit.tables import options
 
 HELP = "the compute-optimal recipe for a budget, from a sweep's run table"

@@ -12,7 +12,8 @@ from toolkit import decoders, flops, methods
 from toolkit.errors import ToolkitError
 from toolkit.laws.optimiser import Array
 from toolkit.methods import METHODS
-from toolkit.runs import CONVENTIONS, RunConfig
+from toolkit.flops import CONVENTIONS
+from toolkit.runs import RunConfig
 
 QUERY_SHARE = 0.2  # Of a pair's tokens; it matters for attention alone.
 BATCH = 32  # Pairs a step; it matters for the loss's own few products.

@@ -15,7 +15,6 @@ from toolkit.errors import ToolkitError
 from toolkit.recipe.comparable import SETTINGS
 from toolkit.recipe.study import Study
 
-CONVENTIONS = ("paper", "model", "hardware")
 # What makes two runs points of one curve; settings are the best ones at each budget.
 _CURVE = ("method", "params", "seed")
 _READ_OFF = ("loss", "tokens", "pairs", "steps")

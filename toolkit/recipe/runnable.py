@@ -10,7 +10,8 @@ import yaml
 
 from toolkit.methods import METHODS
 from toolkit.recipe.recommendation import Recipe
-from toolkit.runs import CONVENTIONS, RunConfig
+from toolkit.flops import CONVENTIONS
+from toolkit.runs import RunConfig
 from toolkit.text import scientific
 from toolkit.words import method_name
 

@@ -231,7 +231,7 @@ def _train_steps(
         Steps done, seconds trained (evaluation and checkpoints left out), last training loss.
     """
     config, schedule = run.config, run.schedule
-    spent = schedule.spent[:, ("paper", "model", "hardware").index(config.flop_convention)]
+    spent = schedule.spent[:, flops.CONVENTIONS.index(config.flop_convention)]
     state = folder and checkpoints.restore(folder, config, model, optimizer)
     first, seconds = (state.step, state.seconds) if state else (0, 0.0)
     run.curve[:] = [tuple(point) for point in state.curve] if state else []

@@ -10,7 +10,7 @@ from functools import lru_cache
 import numpy as np
 
 from toolkit.errors import ToolkitError
-from toolkit.flops import StepFlops
+from toolkit.flops import CONVENTIONS, StepFlops
 from toolkit.pairs.tokens import TokenisedPairs
 from toolkit.training.enough import check_batch
 
@@ -69,7 +69,7 @@ def plan_steps(
     """
     pool = pairs.first(min(max_pairs or len(pairs), len(pairs)))
     check_batch(len(pool), batch_pairs)
-    column = ("paper", "model", "hardware").index(convention)
+    column = CONVENTIONS.index(convention)
     spent: list[tuple[int, int, int]] = []
     tokens: list[int] = []
     total, seen = (0, 0, 0), 0
