@@ -105,7 +105,7 @@ def test_an_impossible_run_is_refused_before_any_starts(tmp_path, entry, words):
 def test_a_template_that_lacks_a_parameter_is_refused(tmp_path):
     plan = make_sweep(tmp_path, TWO)
     path = write_template(tmp_path / "other.ipynb", parameters="decoder = None; folder: str = ''")
-    with pytest.raises(ToolkitError, match="has no parameter batch_pairs, budget_flop"):
+    with pytest.raises(ToolkitError, match="has no parameter attention, batch_pairs, budget_flop"):
         validate(replace(plan, template=Template(path)))
 
 

@@ -224,3 +224,31 @@ def test_runs_on_other_pairs_are_not_compared():
     assert any("fingerprint is two, not one" in each.reason for each in sorted_out.excluded)
     older = [replace(each, fingerprint="") for each in runs[:3]]
     assert len(Comparable.of(run_table(older)).runs) == 3
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "value"),
+    [
+        ("max_pairs", "30k", 30_000),
+        ("max_pairs", "30,000", 30_000),
+        ("budget_flop", "1.5B", 1.5e9),
+        ("budget_flop", "3×10¹²", 3e12),
+        ("weight_decay", "0", 0.0),
+        ("seed", "0", 0),
+    ],
+)
+def test_numbers_are_read_as_people_write_them(name, text, value):
+    values = {"decoder": "d", "budget_flop": 1, name: text}
+    assert getattr(RunConfig.from_dict(values), name) == value
+
+
+@pytest.mark.parametrize("text", ["lots", "1,5", "30 k pairs", "nan", "inf"])
+def test_what_is_no_number_is_refused_in_a_sentence(text):
+    with pytest.raises(ToolkitError, match="max_pairs must be a whole number, not"):
+        RunConfig.from_dict({"decoder": "d", "budget_flop": 1, "max_pairs": text})
+
+
+def test_a_whole_number_of_blocks_may_come_as_text():
+    freeze = {"decoder": "d", "budget_flop": 1, "method": "freeze"}
+    configs = [RunConfig.from_dict({**freeze, "trained_blocks": text}) for text in ("2", ".5")]
+    assert [config.trained_blocks for config in configs] == [2, 0.5]

@@ -8,7 +8,7 @@ import pytest
 from toolkit.errors import ToolkitError
 from toolkit.flops import StepFlops
 from toolkit.pairs.tokens import TokenColumn, TokenisedPairs
-from toolkit.training.schedule import plan_steps, warmup_cosine
+from toolkit.training.schedule import make_schedule, warmup_cosine
 
 
 def pairs(count: int, tokens: int = 3) -> TokenisedPairs:
@@ -23,7 +23,7 @@ def cost(queries, positives):
 
 
 def plan(count=100, budget=1000, convention="model", batch=10, **settings):
-    return plan_steps(
+    return make_schedule(
         pairs(count),
         cost,
         budget_flop=budget,

@@ -16,7 +16,7 @@ from functools import lru_cache
 
 import numpy as np
 
-from toolkit.contrast.packing import Execution
+from toolkit.contrast.packing import StepPlan
 from toolkit.decoders.shapes import INPUT, Product, Shape
 from toolkit.methods import Added, Method
 
@@ -83,7 +83,7 @@ def step_flops(
     method: Method,
     query_lengths: np.ndarray,
     positive_lengths: np.ndarray,
-    execution: Execution,
+    execution: StepPlan,
 ) -> StepFlops:
     """FLOPs of one step on these pairs, run as `execution` says.
 

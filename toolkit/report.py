@@ -14,6 +14,7 @@ from typing import Any
 import pandas as pd
 
 from toolkit.errors import ToolkitError
+from toolkit.flops import CONVENTIONS
 from toolkit.laws import Estimate, as_json
 from toolkit.laws.constants import constants, middle
 from toolkit.laws.report import describe
@@ -23,7 +24,6 @@ from toolkit.recipe.crossing import crossings
 from toolkit.recipe.hindsight import hindsight
 from toolkit.recipe.question import Question
 from toolkit.recipe.recommendation import Recipe, recommend_from
-from toolkit.flops import CONVENTIONS
 from toolkit.recipe.recount import recount
 from toolkit.recipe.study import Study
 from toolkit.recipe.trial import Trial, put_to_test

@@ -12,7 +12,7 @@ from toolkit import hardware
 from toolkit.arguments import positive, whole
 from toolkit.sweep import keeping
 from toolkit.sweep.folders import RunState
-from toolkit.sweep.plan import Cost, Plan, cost, makespan, rates, read_plan
+from toolkit.sweep.plan import RunCost, Plan, cost, makespan, rates, read_plan
 from toolkit.sweep.preflight import validate
 from toolkit.text import duration, scientific, size, table
 from toolkit.words import n_runs
@@ -68,7 +68,7 @@ def told(
     return "\n".join(_lines(plan, states, costs, facts, utilisation))
 
 
-def _priced(plan: Plan) -> tuple[list[RunState], list[Cost]]:
+def _priced(plan: Plan) -> tuple[list[RunState], list[RunCost]]:
     states = plan.states()
     validate(plan, [state.config for state in states if not state.ended])
     return states, [cost(config) for config in plan.configs]
@@ -82,7 +82,7 @@ def _hours(devices: Iterable[hardware.Device], utilisation: float) -> dict[str, 
 def _facts(
     plan: Plan,
     states: list[RunState],
-    costs: list[Cost],
+    costs: list[RunCost],
     hours: dict[str, float],
     workers: int | None,
 ) -> dict[str, Any]:
@@ -112,7 +112,7 @@ def _facts(
     }
 
 
-def _run(state: RunState, price: Cost) -> dict[str, Any]:
+def _run(state: RunState, price: RunCost) -> dict[str, Any]:
     return {
         "run": state.config.run_id,
         **state.config.to_dict(),
@@ -126,13 +126,13 @@ def _run(state: RunState, price: Cost) -> dict[str, Any]:
 def _lines(
     plan: Plan,
     states: list[RunState],
-    costs: list[Cost],
+    costs: list[RunCost],
     facts: dict[str, Any],
     utilisation: float,
 ) -> Iterator[str]:
     if plan.title:
         yield plan.title
-    groups: dict[tuple[str, str], list[tuple[RunState, Cost]]] = {}
+    groups: dict[tuple[str, str], list[tuple[RunState, RunCost]]] = {}
     for state, price in zip(states, costs, strict=True):
         key = (state.config.method, state.config.decoder)
         groups.setdefault(key, []).append((state, price))

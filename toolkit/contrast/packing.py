@@ -16,7 +16,7 @@ WINDOW = 16
 
 
 @dataclass(frozen=True, eq=False)
-class Execution:
+class StepPlan:
     """The plan of a step, and the record of how it ran.
 
     Attributes:
@@ -44,7 +44,7 @@ def plan_step(
     kept_tokens: int | None = None,
     checkpointing: bool = False,
     packed: bool = True,
-) -> Execution:
+) -> StepPlan:
     """Plan a step from its texts' lengths.
 
     Args:
@@ -73,7 +73,7 @@ def plan_step(
     sizes = np.add.reduceat(tokens, starts)
     if kept_tokens is None:
         kept_tokens = sizes.max() if chunk_tokens is not None else total
-    return Execution(
+    return StepPlan(
         order=order,
         tokens=tokens,
         windows=windows,

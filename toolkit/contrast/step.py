@@ -26,7 +26,7 @@ from transformers import PreTrainedModel
 from toolkit.contrast import memory
 from toolkit.contrast.attention import Layout, lay_out
 from toolkit.contrast.bodies import body_of
-from toolkit.contrast.packing import Execution, plan_step
+from toolkit.contrast.packing import StepPlan, plan_step
 from toolkit.contrast.transfer import Later, send
 from toolkit.errors import ToolkitError
 from toolkit.pairs.tokens import Ragged
@@ -37,7 +37,7 @@ class StepResult:
     """How a step ran, how many candidates were `masked` in it, and its loss once it is known."""
 
     pending: Later
-    execution: Execution
+    execution: StepPlan
     masked: int = 0
 
     @property
@@ -133,7 +133,7 @@ class ContrastiveStep:
         if not self.body.like.is_cuda:
             memory.keep_freed_memory()
 
-    def plan(self, lengths: np.ndarray) -> Execution:
+    def plan(self, lengths: np.ndarray) -> StepPlan:
         """How a batch of texts of these lengths (queries first, then positives) will run."""
         if self.by_memory and self.kept_tokens is None:
             self._measure(int(lengths.max()))
@@ -189,7 +189,7 @@ class ContrastiveStep:
                     raise
             self._halve(execution)
 
-    def _halve(self, execution: Execution) -> None:
+    def _halve(self, execution: StepPlan) -> None:
         sizes = np.add.reduceat(execution.tokens, execution.chunks[:-1])
         if len(sizes) == len(execution.order):
             raise ToolkitError("out of memory with one text at a time; take a smaller decoder")
@@ -203,7 +203,7 @@ class ContrastiveStep:
             f"out of memory: going on with chunks of {self.chunk_tokens} tokens", stacklevel=3
         )
 
-    def _run(self, texts: Ragged, execution: Execution, equal: np.ndarray | None) -> Later:
+    def _run(self, texts: Ragged, execution: StepPlan, equal: np.ndarray | None) -> Later:
         body = self.body
         layouts = lay_out_all(texts, execution, body.like)
         tokens, starts = self._embed_tokens(layouts)
@@ -249,7 +249,7 @@ class ContrastiveStep:
         return info_nce(queries, positives, self.temperature, equal)
 
     def _loss(
-        self, pooled: list[Tensor], execution: Execution, equal: np.ndarray | None
+        self, pooled: list[Tensor], execution: StepPlan, equal: np.ndarray | None
     ) -> tuple[Later, list[Tensor]]:
         """The loss, and its gradient by each chunk's embeddings."""
         joined = torch.cat([part.detach() for part in pooled]).requires_grad_()
@@ -300,7 +300,7 @@ def embed(
     return result
 
 
-def lay_out_all(texts: Ragged, execution: Execution, like: Tensor) -> list[Layout]:
+def lay_out_all(texts: Ragged, execution: StepPlan, like: Tensor) -> list[Layout]:
     """The chunks of a batch, laid out in running order on the device of `like`."""
     bounds = zip(execution.chunks[:-1], execution.chunks[1:], strict=True)
     layouts = []

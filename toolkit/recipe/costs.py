@@ -10,9 +10,9 @@ import pandas as pd
 
 from toolkit import decoders, flops, methods
 from toolkit.errors import ToolkitError
+from toolkit.flops import CONVENTIONS
 from toolkit.laws.optimiser import Array
 from toolkit.methods import METHODS
-from toolkit.flops import CONVENTIONS
 from toolkit.runs import RunConfig
 
 QUERY_SHARE = 0.2  # Of a pair's tokens; it matters for attention alone.

@@ -8,9 +8,9 @@ from typing import Any
 
 import yaml
 
+from toolkit.flops import CONVENTIONS
 from toolkit.methods import METHODS
 from toolkit.recipe.recommendation import Recipe
-from toolkit.flops import CONVENTIONS
 from toolkit.runs import RunConfig
 from toolkit.text import scientific
 from toolkit.words import method_name

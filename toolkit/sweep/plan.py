@@ -27,7 +27,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from statistics import median
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import yaml
 
@@ -36,6 +36,9 @@ from toolkit.hardware import cpu_rate
 from toolkit.runs import RunConfig
 from toolkit.sweep.folders import RunFolder, RunState
 from toolkit.sweep.templates import DEFAULT, Template, find
+
+if TYPE_CHECKING:
+    from toolkit.flops import StepFlops
 
 FILE = "sweep.yaml"
 KEYS = ("title", "about", "base", "grid", "workers", "keep", "template")
@@ -75,7 +78,7 @@ class Plan:
 
 
 @dataclass(frozen=True)
-class Cost:
+class RunCost:
     """What one run takes, by the arithmetic of `toolkit.flops` on the study's text lengths.
 
     Attributes:
@@ -199,7 +202,7 @@ def _choices(key: Any, value: Any) -> list[Any]:
     return value
 
 
-def cost(config: RunConfig) -> Cost:
+def cost(config: RunConfig) -> RunCost:
     """Steps and model FLOPs of a run, before its real text lengths are known.
 
     Raises:
@@ -212,10 +215,8 @@ def cost(config: RunConfig) -> Cost:
     decoder = decoders.find(config.decoder)
     method = methods.resolve(config, decoder.shape)
     batch = config.batch_pairs or defaults.batch_pairs(decoder, config.budget_flop)
-    paper, model, hardware = _step_flops(
-        decoder.shape, method, batch, config.max_tokens, config.checkpointing
-    )
-    step = {"paper": paper, "model": model, "hardware": hardware}[config.flop_convention]
+    flops = _step_flops(decoder.shape, method, batch, config.max_tokens, config.checkpointing)
+    step = getattr(flops, config.flop_convention)
     steps = int(config.budget_flop // step)
     # Texts may be shorter than the study's: the run itself knows, and refuses as well.
     if config.budget_flop < step / 2:
@@ -223,8 +224,8 @@ def cost(config: RunConfig) -> Cost:
             f"its budget of {config.budget_flop:.3g} FLOP is under one step of {batch:,} pairs, "
             f"about {step:.3g}; give a larger budget_flop or a smaller batch_pairs"
         )
-    flop = config.budget_flop * model / step
-    return Cost(decoder.params, max(1, steps), flop, decoder.note)
+    flop = config.budget_flop * flops.model / step
+    return RunCost(decoder.params, max(1, steps), flop, decoder.note)
 
 
 def rates(states: Iterable[RunState]) -> dict[int, float]:
@@ -247,8 +248,8 @@ def makespan(seconds: Iterable[float], workers: int) -> float:
 @lru_cache(maxsize=4096)
 def _step_flops(
     shape: Any, method: Any, batch: int, max_tokens: int, checkpointing: bool
-) -> tuple[int, int, int]:
-    """FLOPs of a step at the study's text lengths: paper, model, hardware."""
+) -> StepFlops:
+    """FLOPs of a step at the study's text lengths."""
     import numpy as np
 
     from toolkit.contrast.packing import plan_step
@@ -257,8 +258,7 @@ def _step_flops(
     queries = np.full(batch, min(QUERY_TOKENS, max_tokens))
     positives = np.full(batch, min(POSITIVE_TOKENS, max_tokens))
     execution = plan_step(np.concatenate([queries, positives]), checkpointing=checkpointing)
-    step = step_flops(shape, method, queries, positives, execution)
-    return step.paper, step.model, step.hardware
+    return step_flops(shape, method, queries, positives, execution)
 
 
 class _Loader(yaml.SafeLoader):

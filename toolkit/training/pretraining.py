@@ -27,7 +27,6 @@ if TYPE_CHECKING:
 
 TOKENIZER = SUITE_FOLDER / "tokenizer"
 END_OF_TEXT = "<|endoftext|>"
-Progress = Callable[[int, int, float], None]
 
 
 @dataclass(frozen=True)
@@ -94,7 +93,7 @@ def pretrain(
     context: int = 128,
     batch: int = 32,
     folder: Path | None = None,
-    progress: Progress = lambda step, steps, loss: None,
+    progress: Callable[[int, int, float], None] = lambda step, steps, loss: None,
 ) -> PretrainingRecord:
     """Pre-train a small decoder from scratch and save it (float16 safetensors) with its record.
 

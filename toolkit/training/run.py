@@ -25,7 +25,7 @@ from toolkit.training import checkpoints, defaults, kept
 from toolkit.training.evaluation import Evaluation, HeldOut, evaluate, held_out_set
 from toolkit.training.folder import check_own
 from toolkit.training.guard import try_out
-from toolkit.training.schedule import Schedule, plan_steps, warmup_cosine
+from toolkit.training.schedule import Schedule, make_schedule, warmup_cosine
 
 if TYPE_CHECKING:
     from torch import nn
@@ -99,7 +99,7 @@ def prepare(config: RunConfig) -> Run:
         method=method,
         precision=precision.resolve(config.precision, decoder.shape.hidden, device()),
         lr=config.lr or method.learning_rate(decoder),
-        schedule=plan_steps(
+        schedule=make_schedule(
             data.train,
             partial(step_cost, config, decoder.shape, method),
             budget_flop=config.budget_flop,

@@ -15,7 +15,7 @@ from toolkit.pairs.tokens import TokenisedPairs
 from toolkit.training.enough import check_batch
 
 # FLOPs of a step from the token lengths of its queries and of its positives.
-Cost = Callable[[np.ndarray, np.ndarray], StepFlops]
+StepCost = Callable[[np.ndarray, np.ndarray], StepFlops]
 
 
 @dataclass(frozen=True)
@@ -45,9 +45,9 @@ class Schedule:
         return _batch(self.pool, self.batch_pairs, self.seed, step)
 
 
-def plan_steps(
+def make_schedule(
     pairs: TokenisedPairs,
-    cost: Cost,
+    cost: StepCost,
     *,
     budget_flop: float,
     convention: str,
