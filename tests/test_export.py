@@ -15,13 +15,14 @@ from toolkit.contrast.bodies import body_of
 from toolkit.encoder.export import export
 from toolkit.encoder.loading import trained
 from toolkit.errors import ToolkitError
+from toolkit.methods import METHODS
 from toolkit.runs import RunConfig
 from toolkit.text import scientific
 from toolkit.training.run import train
 
 sentence_transformers = pytest.importorskip("sentence_transformers")
 TEXTS = ["return item 00042", "", "def get_00042(self): # 3", "a much longer text " * 30, "x"]
-METHODS = ("full", "freeze", "lora", "bias")
+
 # Of each body one that runs so: GPT-NeoX's own, transformers' on a packed stream, and padded.
 BODIES = {"gpt-neox": ("NeoxBody", True), "qwen2": ("HubBody", True), "codegen": ("HubBody", False)}
 

@@ -416,7 +416,9 @@ def test_written_numbers_can_be_read_again():
     assert read_number("10^12") == 1e12
 
 
-@pytest.mark.parametrize("text", ["1,5", "3,00", "", "lots", "-1", "0", "1e", "3×", "nan", "inf", "1e999", "k"])
+@pytest.mark.parametrize(
+    "text", ["1,5", "3,00", "", "lots", "-1", "0", "1e", "3×", "nan", "inf", "1e999", "k"]
+)
 def test_what_is_no_positive_number_is_refused(text):
     with pytest.raises(ToolkitError, match="not a positive number"):
         read_number(text)

@@ -103,7 +103,7 @@ class ContrastiveStep:
     Dropout is off: a chunk that runs twice must give the same embeddings twice.
 
     Args:
-        model: Decoder whose trained parameters require gradients (`toolkit.methods.apply`).
+        model: Decoder whose trained parameters require gradients (`Method.apply`).
         temperature: Of `info_nce`.
         pooling: mean over real tokens, or last token.
         chunk_tokens: Tokens of a chunk, of which one at a time keeps a graph; None chooses by
