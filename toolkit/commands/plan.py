@@ -12,7 +12,7 @@ from toolkit import hardware
 from toolkit.arguments import positive, whole
 from toolkit.sweep import keeping
 from toolkit.sweep.folders import RunState
-from toolkit.sweep.plan import RunCost, Plan, cost, makespan, rates, read_plan
+from toolkit.sweep.plan import Plan, RunCost, cost, makespan, rates, read_plan
 from toolkit.sweep.preflight import validate
 from toolkit.text import duration, scientific, size, table
 from toolkit.words import n_runs
