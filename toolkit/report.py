@@ -28,6 +28,8 @@ from toolkit.recipe.recount import recount
 from toolkit.recipe.study import Study
 from toolkit.recipe.trial import Trial, put_to_test
 from toolkit.runs import write_atomically
+from toolkit.scores import FILE as SCORES
+from toolkit.scores import Score, read_scores
 from toolkit.tables import Reading, read_table
 from toolkit.tables.published import table_path
 from toolkit.text import count, scientific
@@ -40,6 +42,7 @@ NOTEBOOK, HTML, FIGURES = "report.ipynb", "report.html", "figures"
 RECIPES, FITS = "recipe.json", "fits.json"
 _COLUMNS = {name: name for name in ("params", "tokens", "loss")} | {"budget": "budget_flop"}
 NAMES = {"E": "E", "alpha": "α", "beta": "β", "R_D": "R_D*", "A": "A", "B": "B"}
+HELD_OUT = "held-out, mrr"
 TEST = "test"  # The sweep, within another's folder, that tests its recipe.
 
 
@@ -220,6 +223,35 @@ def recount_table(study: Study) -> pd.DataFrame:
             }
         )
     return pd.DataFrame(rows).set_index("counted as")
+
+
+def scores_table(sweep: str | Path) -> pd.DataFrame | None:
+    """Run zero beside the best run: what decoders give untuned and what another encoder gives.
+
+    Each task's main measure; the best run by it, and on the held-out set by its MRR. None where the
+    sweep has no `scores.csv` (`python -m toolkit evaluate`).
+    """
+    path = Path(sweep) / SCORES
+    if not path.is_file():
+        return None
+    scores = read_scores(path)
+    columns: dict[str, dict[str, str]] = {}
+    for task in dict.fromkeys(score.task for score in scores):
+        main = next(score.measure for score in scores if score.task == task)
+        these = [s for s in scores if (s.task, s.measure) == (task, main)]
+        cells = {_who(s): said(s.estimate, loss) for s in these if s.kind != "run"}
+        runs = [s for s in these if s.kind == "run"]
+        if runs:
+            cells["the best run"] = said(max(runs, key=lambda s: s.value).estimate, loss)
+        columns[f"{task}, {main}"] = cells
+    table = read_table(sweep)
+    if HELD_OUT in columns and table["mrr"].notna().any():
+        columns[HELD_OUT]["the best run"] = loss(float(table["mrr"].max()))
+    return pd.DataFrame(columns).fillna("–")
+
+
+def _who(score: Score) -> str:
+    return f"{score.encoder}, untuned" if score.kind == "untuned" else score.encoder
 
 
 def said(estimate: Estimate, show: Any) -> str:
