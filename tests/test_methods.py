@@ -1,15 +1,25 @@
 """Fine-tuning methods: what each trains, and what it refuses."""
 
+import json
+from dataclasses import MISSING, dataclass, fields
+from pathlib import Path
+
+import numpy as np
 import pytest
 import torch
+from torch.utils.flop_counter import FlopCounterMode
 
 from tests.tiny import SHAPE, method, neox, texts, tuned
 from toolkit.contrast.step import ContrastiveStep
 from toolkit.decoders import neox_shape
 from toolkit.errors import ToolkitError
+from toolkit.flops import step_flops
 from toolkit.methods import METHODS, Method
 from toolkit.methods.lora import default_rank
 from toolkit.runs import RunConfig
+from toolkit.words import method_name
+
+ROOT = Path(__file__).resolve().parent.parent
 
 
 def expected_to_move(how: Method, name: str) -> bool:
@@ -176,3 +186,37 @@ def test_an_unknown_method_is_refused_with_the_nearest() -> None:
 def test_a_setting_of_other_methods_is_refused_with_their_names() -> None:
     with pytest.raises(ToolkitError, match="trained_blocks belongs to method freeze or hybrid"):
         RunConfig("small-7k", 1e9, method="dora", trained_blocks=1)
+
+
+def test_a_method_is_one_class_and_a_name_in_the_list(monkeypatch: pytest.MonkeyPatch) -> None:
+    @dataclass(frozen=True)
+    class Norms(Method):
+        """The gains of norms are trained."""
+
+        name, title, colour, marker, spellings = "norms", "norm tuning", "#777777", "x", "norms"
+
+        def trains(self, parameter: str, above: int) -> bool:
+            return "norm" in parameter and parameter.endswith(".weight")
+
+    monkeypatch.setitem(METHODS, "norms", Norms)
+    how = method("norms")
+    model = how.apply(neox(double=False), seed=0)
+    trained = sum(p.numel() for p in model.parameters() if p.requires_grad)
+    assert how.trainable_params(SHAPE) == trained == 7 * SHAPE.hidden
+    step = ContrastiveStep(model, temperature=0.025)
+    sides = texts(4, 2, 9), texts(4, 2, 9, seed=1)
+    execution = step.plan(np.concatenate([side.lengths for side in sides]))
+    counted = step_flops(SHAPE, how, sides[0].lengths, sides[1].lengths, execution)
+    with FlopCounterMode(display=False) as referee:
+        step(*sides)
+    assert counted.hardware == referee.get_total_flops()
+    assert method_name("norms") == "norm tuning"
+
+
+def test_the_parameter_cell_of_a_run_has_the_defaults_of_its_configuration() -> None:
+    cells = json.loads((ROOT / "notebooks" / "train.ipynb").read_text())["cells"]
+    (cell,) = (c for c in cells if "parameters" in c["metadata"].get("tags", ()))
+    given: dict = {}
+    exec("".join(cell["source"]), given)
+    defaults = {f.name: f.default for f in fields(RunConfig) if f.default is not MISSING}
+    assert {name: given[name] for name in defaults} == defaults
