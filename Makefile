@@ -7,7 +7,7 @@ SWEEP ?= runs/quick
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
 
-.PHONY: help setup recipe report explorer-html test notebooks-check lint lab bench suite clean
+.PHONY: help setup recipe report explorer-html test quick docs lint lab bench suite clean
 
 help:  ## show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## (.*)/  make \1\t\2/' | expand -t 24
@@ -19,7 +19,7 @@ $(READY): pyproject.toml constraints.txt
 	  { echo "error: Python 3.11 or newer is needed; name one: make PYTHON=python3.12 ..."; exit 2; }
 	$(PYTHON) -m venv $(VENV)
 	$(PY) -m pip install --quiet --disable-pip-version-check -c constraints.txt torch
-	$(PY) -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[notebooks,cluster,export,gguf,index,mteb,test]'
+	$(PY) -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[notebooks,cluster,export,gguf,index,mteb,docs,test]'
 	@touch $@
 
 recipe: setup  ## run the quick sweep (at most 15 minutes) and print the compute-optimal recipe
@@ -35,13 +35,15 @@ explorer-html: setup  ## write explorer.html: the explorer as one page that need
 test: setup lint  ## lint, check types, run the tests
 	$(PY) -m pytest -q -n 2 --dist loadscope
 
-notebooks-check: setup  ## run every walkthrough and the explorer from top to bottom
-	$(PY) -m pytest -q -n 2 --dist loadscope --nbval-lax --nbval-cell-timeout=600 \
-	  notebooks/0*.ipynb notebooks/explore.ipynb
+quick: setup  ## the tests that start no process, in under two minutes
+	$(PY) -m pytest -q -n 2 --dist loadscope -m 'not slow and not process'
+
+docs: setup  ## build the site, every walkthrough executed: build/site/index.html
+	$(PY) docs/pages.py build/site
 
 lint: setup  ## ruff and mypy
-	$(VENV)/bin/ruff check toolkit tests notebooks benchmarks
-	$(VENV)/bin/ruff format --check toolkit tests benchmarks
+	$(VENV)/bin/ruff check toolkit tests notebooks benchmarks docs
+	$(VENV)/bin/ruff format --check toolkit tests benchmarks docs
 	$(VENV)/bin/mypy toolkit
 
 lab: setup  ## open JupyterLab on the notebooks
@@ -56,4 +58,4 @@ suite: setup  ## make the small decoders and their tokenizer again (about an hou
 	  $(VENV)/bin/papermill notebooks/pretrain.ipynb /dev/null -p decoder small-$$name || exit 1; done
 
 clean:  ## remove the environment and caches (never runs)
-	rm -rf $(VENV) .cache .pytest_cache .mypy_cache .ruff_cache *.egg-info
+	rm -rf $(VENV) .cache build docs/made .pytest_cache .mypy_cache .ruff_cache *.egg-info

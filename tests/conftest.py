@@ -2,6 +2,8 @@
 
 import json
 import os
+import sys
+from pathlib import Path
 
 import pytest
 
@@ -39,3 +41,37 @@ def easy(pairs_file, cache, monkeypatch):
         "candidates": 16,
         "lr": 3e-3,
     }
+
+
+# `make quick` leaves out what is marked `process`; whatever starts one there has lost its mark.
+
+TOOLS = {"git"}  # Over in milliseconds, and asked wherever a run is recorded.
+_started: list[str] = []
+
+
+def _watch(event: str, arguments: tuple) -> None:
+    if event == "subprocess.Popen":
+        program = Path(os.fsdecode(arguments[0] or arguments[1][0])).name
+        if program not in TOOLS:
+            _started.append(program)
+    elif event in ("os.fork", "os.posix_spawn"):
+        _started.append(event)
+
+
+sys.addaudithook(_watch)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item, nextitem):
+    _started.clear()
+    return (yield)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item, call):
+    report = yield
+    quick = "not process" in item.config.option.markexpr
+    if quick and call.when == "teardown" and report.passed and _started:
+        report.outcome = "failed"
+        report.longrepr = f"starts {', '.join(sorted(set(_started)))}: mark it `process`"
+    return report

@@ -17,6 +17,8 @@ from toolkit.sweep import cluster
 from toolkit.sweep.execution import run_sweep
 from toolkit.tables import read_table
 
+pytestmark = pytest.mark.process
+
 SIX = "  - {method: [full, bias], budget_flop: [1e9, 2e9, 3e9]}"
 # An attempt notes that it was made and on which worker.
 NOTED = """

@@ -17,6 +17,8 @@ from toolkit.runs import RunConfig, read_record
 from toolkit.sweep.folders import RunFolder
 from toolkit.training.run import train
 
+pytestmark = pytest.mark.process
+
 PAIRS = 12
 CASES = [
     (name, chunk, checkpointing, double)

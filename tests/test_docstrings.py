@@ -9,6 +9,8 @@ import pytest
 from toolkit.pairs.docstrings import _mine_file, mine, pair_of
 from toolkit.pairs.pair import normalise
 
+pytestmark = pytest.mark.process
+
 
 def mined(source: str, tmp_path):
     path = tmp_path / "module.py"

@@ -16,6 +16,8 @@ from toolkit.sweep.templates import NOTEBOOKS, Template
 from toolkit.training import kept
 from toolkit.training.run import load_encoder, prepare, train, train_encoder
 
+pytestmark = pytest.mark.process
+
 GRID = """
   - {budget_flop: [1e9, 2e9], seed: [0, 1]}
   - {budget_flop: 1e9, method: bias}

@@ -16,6 +16,8 @@ from tests.processes import alive, within
 from toolkit.sweep import locks
 from toolkit.sweep.kernels import KernelHost
 
+pytestmark = pytest.mark.process
+
 
 @pytest.fixture(params=[True, False], ids=["warm", "cold"])
 def host(request):

@@ -17,6 +17,8 @@ from toolkit.pairs.pair import Pair
 from toolkit.pairs.sources import read_pairs
 from toolkit.wheels import Wheel
 
+pytestmark = pytest.mark.process
+
 INSTALLED = [
     Pair("Return the sum of both numbers given.", "def add(a, b): it may be a float or an integer")
 ]

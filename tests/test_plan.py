@@ -119,6 +119,7 @@ def test_cost_is_the_budget_in_the_models_convention():
     assert paper.steps == 1e15 // step
 
 
+@pytest.mark.process
 def test_the_studys_own_grid_is_planned_without_torch_or_a_download():
     code = (
         "import sys; from toolkit.sweep.plan import read_plan, cost;"

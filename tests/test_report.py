@@ -13,6 +13,8 @@ from toolkit.synthetic import DECODERS, run_table
 from toolkit.text import scientific
 from toolkit.words import method_name
 
+pytestmark = pytest.mark.process
+
 EVIL = "<script>alert('x')</script>"
 
 

@@ -36,12 +36,14 @@ def test_every_dependency_is_pinned():
     assert "torch==2.13.0" in lines
 
 
+@pytest.mark.process
 def test_help_lists_every_target():
     listed = run("make", "help").stdout
     for target in ("setup", "recipe", "test", "lint", "lab", "bench", "help"):
         assert f"make {target}" in listed
 
 
+@pytest.mark.process
 @pytest.mark.parametrize(
     "module", ["toolkit", "toolkit.laws", "toolkit.recipe.recommendation", "toolkit.runs"]
 )
@@ -50,6 +52,7 @@ def test_the_right_half_needs_no_torch(module):
     assert run(sys.executable, "-c", code).returncode == 0
 
 
+@pytest.mark.process
 def test_the_command_line_starts_without_heavy_imports():
     code = (
         "import sys; from toolkit.cli import build_parser; build_parser(); "
@@ -60,6 +63,7 @@ def test_the_command_line_starts_without_heavy_imports():
     assert result.returncode == 0, result.stderr
 
 
+@pytest.mark.process
 def test_a_mistake_is_one_sentence_on_stderr_and_status_2():
     result = run(sys.executable, "-m", "toolkit", "flops", "pythia-71m")
     assert result.returncode == 2
@@ -67,6 +71,7 @@ def test_a_mistake_is_one_sentence_on_stderr_and_status_2():
     assert result.stderr.count("\n") == 1
 
 
+@pytest.mark.process
 def test_no_reader_left_is_no_traceback():
     command = f"{sys.executable} -m toolkit flops pythia-70m | true"
     assert "Traceback" not in run("bash", "-c", command).stderr

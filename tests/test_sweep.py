@@ -18,6 +18,8 @@ from toolkit.sweep import locks
 from toolkit.sweep.execution import run_sweep
 from toolkit.tables import read_table
 
+pytestmark = pytest.mark.process
+
 SIX = "  - {method: [full, bias], budget_flop: [1e9, 2e9, 3e9]}"
 TWO = "  - {budget_flop: [1e9, 2e9]}"
 

@@ -12,6 +12,8 @@ from toolkit import cli
 from toolkit.runs import RunConfig, read_record
 from toolkit.tables import read_table
 
+pytestmark = pytest.mark.process
+
 NOTEBOOKS = Path(__file__).resolve().parent.parent / "notebooks"
 
 

@@ -10,6 +10,8 @@ from toolkit import wheels
 from toolkit.errors import ToolkitError
 from toolkit.wheels import Wheel, extract, fetch
 
+pytestmark = pytest.mark.process
+
 
 @pytest.fixture
 def index(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:

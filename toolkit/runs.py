@@ -281,7 +281,8 @@ class RunRecord:
         loss: Held-out contrastive loss over `candidates` candidates (nats); NaN if diverged.
         recall_at_1, recall_at_10, mrr: Retrieval of the positive on the same held-out set.
         lr, batch_pairs, trained_blocks, lora_rank: As resolved from the defaults.
-        seconds: Wall time of training, evaluation left out. `hardware`, `code_version`: where.
+        seconds: Wall time of training, evaluation left out.
+        hardware, code_version: Where, and by which version of this package.
         curve: Points of (step, FLOP in the run's convention, training loss, held-out loss or
             None).
         precision: float32 or bfloat16, as resolved; records older than the field are float32.

@@ -6,6 +6,8 @@ import pytest
 
 from tests.chaos.chaos import Books, Chaos
 
+pytestmark = pytest.mark.process
+
 
 def assert_unharmed(books: Books, kills: int) -> None:
     print(f"\n{books}")

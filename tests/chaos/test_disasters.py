@@ -18,6 +18,8 @@ from toolkit.sweep.execution import run_sweep
 from toolkit.sweep.folders import RunFolder
 from toolkit.sweep.kernels import KernelHost
 
+pytestmark = pytest.mark.process
+
 TWO = "  - {budget_flop: [1e9, 2e9]}"
 
 # In a namespace of its own, so that no rights are needed: a disk of half a megabyte, almost full.

@@ -29,7 +29,7 @@ SLIDER = ".widget-slider .noUi-handle"
 TWIN = ".widget-text input[type=text]:not([placeholder^='or the path'])"
 READABLE = 4.5  # Contrast of text with its ground, as the accessibility guidelines (WCAG) ask.
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.process]
 
 
 def wait_for(what, condition, patience=PATIENCE):

@@ -3,9 +3,12 @@
 from pathlib import Path
 
 import nbformat
+import pytest
 from nbclient import NotebookClient
 
 from toolkit.explorer import widget_errors
+
+pytestmark = pytest.mark.process
 
 NOTEBOOK = Path(__file__).parents[2] / "notebooks" / "explore.ipynb"
 PLANT = """

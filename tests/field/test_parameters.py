@@ -59,6 +59,7 @@ def test_every_template_asks_before_it_does_anything(name):
     assert "=" not in before and assigned(ast.parse(parameters).body)
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("name", ["train", "explore"])
 def test_papermills_own_command_refuses_it(tmp_path, name):
     command = [sys.executable, "-m", "papermill", NOTEBOOKS / f"{name}.ipynb", tmp_path / "o.ipynb"]

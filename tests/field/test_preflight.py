@@ -108,6 +108,7 @@ def test_pairs_are_counted_once(tmp_path, monkeypatch, pairs_file):
     assert problems(config) == []
 
 
+@pytest.mark.process
 @pytest.mark.parametrize(
     ("cause", "name"),
     [

@@ -581,6 +581,7 @@ def test_every_command_that_reads_a_table_takes_the_same_options(strange, tmp_pa
     assert page.exists()
 
 
+@pytest.mark.process
 @pytest.mark.slow
 def test_a_report_reads_the_table_as_it_was_told(strange, capsys):
     path, options = strange
