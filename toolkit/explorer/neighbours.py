@@ -44,7 +44,7 @@ def table(encoders: Mapping[str, Encodes], sentences: Sequence[str], question: s
 def neighbours(
     encoders: Mapping[str, Encodes], sentences: Sequence[str], question: str = ""
 ) -> Any:
-    """A widget: sentences, one a line, and a question; each encoder's neighbours beside the others'.
+    """A widget: sentences, one a line, and a question; what each encoder finds near it.
 
     Args:
         encoders: By the name over their column. sentences: To begin with. question: Likewise; the
