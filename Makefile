@@ -19,7 +19,7 @@ $(READY): pyproject.toml constraints.txt
 	  { echo "error: Python 3.11 or newer is needed; name one: make PYTHON=python3.12 ..."; exit 2; }
 	$(PYTHON) -m venv $(VENV)
 	$(PY) -m pip install --quiet --disable-pip-version-check -c constraints.txt torch
-	$(PY) -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[notebooks,cluster,export,gguf,index,mteb,docs,test]'
+	$(PY) -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[notebooks,cluster,export,gguf,index,mteb,docs,test,tracking]'
 	@touch $@
 
 recipe: setup  ## run the quick sweep (at most 15 minutes) and print the compute-optimal recipe

@@ -72,7 +72,7 @@ def test_every_field_changes_the_run_id():
         **{"checkpointing": True, "chunk_tokens": 64, "special_tokens": False},
         **{"precision": "bfloat16", "query_column": "q", "positive_column": "p"},
         **{"negative_column": "n", "skip_bad": 0.1, "attention": "bidirectional"},
-        "without": "see-also",
+        **{"without": "see-also", "tracking": "wandb"},
     }
     ids = {replace(config, **{name: value}).run_id for name, value in changed.items()}
     assert set(changed) == {f.name for f in fields(RunConfig)} - {"method", "trained_blocks"}

@@ -34,6 +34,7 @@ POOLINGS = ("mean", "last")
 ATTENTIONS = ("causal", "bidirectional")
 SETS = ("see-also",)  # Of texts that data may be told to leave out.
 PRECISIONS = ("auto", "float32", "bfloat16")
+TRACKERS = ("none", "tensorboard", "mlflow", "wandb")
 ENDED = ("finished", "diverged")
 FORMAT = 1
 PARTS = ("question", "setting", "must agree", "must agree at a size", "no matter", "seed")
@@ -94,6 +95,7 @@ class RunConfig:
         precision: Of matrix products; the rest is float32 anyway. float32, bfloat16, or auto:
             bfloat16 where the device multiplies in it and the decoder is wide enough to gain.
         seed: Of initialisation (LoRA) and data order.
+        tracking: Where losses are sent on the way: none, tensorboard, mlflow or wandb.
 
     Example:
         >>> d2e.RunConfig(decoder="small-38k", budget_flop=3e11, method="lora", lora_rank=8).method
@@ -129,6 +131,7 @@ class RunConfig:
     chunk_tokens: int | None = part("no matter", None)
     precision: str = part("must agree at a size", "auto", late=True)
     seed: int = part("seed", 0)
+    tracking: str = part("no matter", "none", late=True)
 
     def __post_init__(self) -> None:
         for name, hint in field_types(type(self)).items():  # type: ignore[arg-type]
@@ -138,6 +141,7 @@ class RunConfig:
         one_of("pooling", self.pooling, POOLINGS)
         one_of("attention", self.attention, ATTENTIONS)
         one_of("precision", self.precision, PRECISIONS)
+        one_of("tracking", self.tracking, TRACKERS)
         if self.without is not None:
             one_of("without", self.without, SETS)
         positive = ("budget_flop", "temperature", "lr", "batch_pairs", "max_pairs", "max_tokens")
@@ -244,6 +248,7 @@ SYNONYMS = {
     "attention": ("attention_mask", "causal", "is_causal", "mask"),
     "special_tokens": ("add_special_tokens", "add_bos_token", "add_eos_token"),
     "seed": ("random_seed", "random_state"),
+    "tracking": ("report_to", "log_with", "logger", "tracker"),
     "folder": ("output", "output_dir", "out", "save_dir"),
     "export_to": ("export", "save_to"),
 }

@@ -14,7 +14,7 @@ from toolkit.pairs.sources import read_pairs
 from toolkit.pairs.split import split
 from toolkit.runs import RunConfig
 from toolkit.sweep.plan import FILE, Plan, cost
-from toolkit.training import defaults
+from toolkit.training import defaults, tracking
 from toolkit.training.enough import check_batch, check_candidates
 from toolkit.writing import check_folder
 
@@ -102,6 +102,8 @@ def problems(config: RunConfig) -> list[ToolkitError]:
         decoders.check_attention(config.decoder, config.attention, config.max_tokens)
     with noting(found):
         _check_data(config)
+    with noting(found):
+        tracking.check(config.tracking)
     return found
 
 

@@ -26,6 +26,7 @@ from toolkit.training.evaluation import Evaluation, HeldOut, evaluate, held_out_
 from toolkit.training.folder import check_own
 from toolkit.training.guard import try_out
 from toolkit.training.schedule import Schedule, make_schedule, warmup_cosine
+from toolkit.training.tracking import tracked
 
 if TYPE_CHECKING:
     from torch import nn
@@ -201,14 +202,21 @@ def train_encoder(
     run = prepare(config)
     model = load_encoder(run)
     optimizer = make_optimizer(model, lr=run.lr, weight_decay=config.weight_decay)
-    steps_done, seconds, last = _train_steps(
-        run, model, optimizer, folder, progress, checkpoint_seconds
-    )
-    diverged = not math.isfinite(last)
-    final = _measure(run, model) if not diverged else None
-    if final is not None and not math.isfinite(final.loss):
-        final, diverged = None, True
-    record = _record(run, steps_done, seconds, final)
+    with tracked(config, folder) as track:
+
+        def shown(point: Progress) -> None:
+            track.step(point)
+            progress(point)
+
+        steps_done, seconds, last = _train_steps(
+            run, model, optimizer, folder, shown, checkpoint_seconds
+        )
+        diverged = not math.isfinite(last)
+        final = _measure(run, model) if not diverged else None
+        if final is not None and not math.isfinite(final.loss):
+            final, diverged = None, True
+        record = _record(run, steps_done, seconds, final)
+        track.end(record)
     if folder is not None and distributed.rank() == 0:
         if keep and final is not None:
             kept.keep(folder, config, model)
