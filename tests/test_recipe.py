@@ -196,16 +196,17 @@ def test_losses_over_other_candidates_are_never_compared():
     assert any("candidates" in say(w) for w in recipe.warnings)
 
 
-def test_only_the_best_setting_of_a_method_counts_and_the_recipe_says_so():
+def test_the_law_is_of_the_best_settings_and_the_recipe_says_so():
+    """Poor ranks do not pull LoRA's law up: 64 is best, and what is fitted is the loss there."""
     ranks = run_table(ranks=(8, 64, 512), decoders=WIDE, noise=0)
     alone = run_table(ranks=(64,), decoders=WIDE, noise=0)
     recipe, expected = (recommend(t, budget_flop=1e12) for t in (ranks, alone))
-    assert recipe.loss.value == pytest.approx(expected.loss.value, rel=1e-3)
-    assert (recipe.n_runs, recipe.n_tried) == (len(alone), len(ranks))
+    assert recipe.loss.value == pytest.approx(expected.loss.value, rel=0.01)
+    assert (recipe.n_runs, expected.n_runs) == (len(ranks), len(alone))
     notes = [say(note) for note in recipe.notes]
-    assert any("only the best" in note for note in notes)
+    assert any("penalty" in note for note in notes)
     assert any("lora_rank" in note for note in notes)
-    assert not any("only the best" in say(note) for note in expected.notes)
+    assert not any("penalty" in say(note) for note in expected.notes)
 
 
 @pytest.mark.parametrize("name", ["pooling", "weight_decay", "warmup", "lora_alpha"])
@@ -219,18 +220,30 @@ def test_runs_that_differ_in_any_setting_are_never_taken_for_seeds(name):
     assert any(name in say(note) for note in recipe.notes)
 
 
-def test_hyperparameters_come_from_the_best_runs_near_by():
-    table = run_table(
-        truth={"lora": TRUTH["lora"]}, ranks=(8, 32, 64, 2048), decoders=WIDE, noise=0
-    )
-    recipe = recommend(table, budget_flop=1e12)
+def test_the_best_rank_is_named_between_those_tried_with_an_interval():
+    """Truth: 64 at every size, a little less at small budgets, where high ranks cost more."""
+    lora = {"lora": TRUTH["lora"]}
+    table = run_table(truth=lora, ranks=(8, 32, 128, 512), decoders=WIDE[3:], noise=0.003)
+    recipe = recommend(table, budget_flop=1e13)
     by_name = {s.name: s for s in recipe.settings}
-    assert by_name["lora_rank"].tried == (8, 32, 64, 2048)
-    assert by_name["lora_rank"].value == min(64, KNOWN[recipe.decoder.name].shape.hidden)
-    assert "best of 4 tried" in by_name["lora_rank"].source
-    assert by_name["lr"].value == 4e-3
+    rank = by_name["lora_rank"]
+    assert rank.told and rank.tried == (8, 32, 128, 512)
+    assert rank.value not in rank.tried and 32 < rank.value < 128
+    assert rank.low <= 64 <= rank.high
+    assert 0 < rank.off_by_two.value < 0.05
+    assert "costs" in as_text(recipe) and "between the values tried" in rank.source
+    assert by_name["lr"].value == 4e-3 and not by_name["lr"].told
     assert "the only value tried" in by_name["lr"].source
     assert "trained_blocks" not in by_name
+
+
+def test_where_too_few_values_were_tried_the_best_of_them_is_named():
+    table = run_table(truth={"lora": TRUTH["lora"]}, ranks=(8, 64), decoders=WIDE, noise=0)
+    recipe = recommend(table, budget_flop=1e12)
+    (rank,) = [s for s in recipe.settings if s.name == "lora_rank"]
+    assert not rank.told and "best of 2 tried" in rank.source
+    assert rank.value == min(64, KNOWN[recipe.decoder.name].shape.hidden)
+    assert math.isnan(rank.off_by_two.value)
 
 
 def test_trained_blocks_keep_their_share_of_the_blocks():

@@ -125,8 +125,8 @@ _SENTENCES: dict[str, Callable[[Mapping[str, Any]], str]] = {
         f"came to {v['loss']:.3f}, the choice to {v['chosen_loss']:.3f}"
     ),
     "best-settings": lambda v: (
-        "where several settings of a method were tried at one size and budget, only the best of "
-        "them counts, with all its seeds"
+        "where several settings of a method were tried at one size and budget, the law is of the "
+        "best there are, between those tried: a penalty is fitted around them"
     ),
     "varied": lambda v: (
         f"{method_name(v['method'])}: several values of {' and '.join(v['settings'])} were tried"
@@ -197,7 +197,7 @@ def as_text(recipe: Recipe) -> str:
     low, high = recipe.budgets
     few = (
         f"{recipe.n_runs}" if recipe.n_runs == recipe.n_tried
-        else f"the best {recipe.n_runs} of {recipe.n_tried}"
+        else f"{recipe.n_runs} of {recipe.n_tried}"
     )  # fmt: skip
     about = (
         f"from {few} runs with {len(recipe.methods)} "
@@ -334,10 +334,12 @@ def setting_parts(setting: Setting) -> tuple[str, str, str]:
     name = SETTING_NAMES.get(setting.name, setting.name)
     if math.isnan(setting.value):
         return name, "unknown", setting.source
-    near = ""
-    if setting.low != setting.high:
-        ends = f"{setting_value(setting.low)} to {setting_value(setting.high)}"
-        near = f"; {ends} are within 1 %"
+    ends = f"{setting_value(setting.low)} to {setting_value(setting.high)}"
+    if setting.told:
+        rise = setting.off_by_two.value
+        about = f"({ends}); half or twice that costs {rise:.1%}; {setting.source}"
+        return name, setting_value(setting.value), about
+    near = "" if setting.low == setting.high else f"; {ends} are within 1 %"
     return name, setting_value(setting.value), f"{setting.source}{near}"
 
 

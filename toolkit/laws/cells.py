@@ -11,7 +11,7 @@ from toolkit.laws.optimiser import Array, Mask, Rows
 
 @dataclass(frozen=True, eq=False)
 class Cells:
-    """Mean losses of the best setting of each cell.
+    """The loss of each cell with its best settings.
 
     Attributes:
         methods: Names; `method` (n,) are their numbers.
@@ -20,10 +20,11 @@ class Cells:
         log_pairs: (n,) ln of the pairs (or tokens) trained on, repeats counted.
         log_unique: (n,) ln of the distinct ones at hand; infinite where that is not known.
         log_flop: (n,) ln of the budget.
-        log_loss: (n,) ln of the mean loss of the runs.
-        runs: (n,) how many runs are in the mean.
+        log_loss: (n,) ln of the mean loss of runs with the best settings.
+        runs: (n,) how many runs tell it.
         chance: ln K over K candidates; NaN where the table does not tell K.
         noise: Standard deviation of ln loss between seeds.
+        spread: (n,) standard deviations of log_loss; of the mean of so many seeds where it is None.
     """
 
     methods: tuple[str, ...]
@@ -38,6 +39,13 @@ class Cells:
     runs: Array
     chance: float
     noise: float
+    spread: Array | None = None
+
+    @property
+    def variance(self) -> Array:
+        """(n,) of log_loss, without the misfit of any law."""
+        own = self.noise / np.sqrt(self.runs) if self.spread is None else self.spread
+        return np.asarray(own**2)
 
     @property
     def log_params(self) -> Array:
@@ -57,7 +65,8 @@ class Cells:
     def only(self, rows: Mask) -> Cells:
         """Some of the cells, with methods and decoders as they are."""
         columns = ("method", "decoder", "log_pairs", "log_unique", "log_flop", "log_loss", "runs")
-        return replace(self, **{name: getattr(self, name)[rows] for name in columns})
+        spread = None if self.spread is None else self.spread[rows]
+        return replace(self, spread=spread, **{n: getattr(self, n)[rows] for n in columns})
 
     def of_methods(self, names: tuple[str, ...]) -> Cells:
         """The cells of some methods, numbered anew."""

@@ -74,7 +74,7 @@ class Posterior:
         spread = slope @ np.linalg.solve(self.modes.hessian, slope.transpose(0, 2, 1))
         beyond = top.log_flop - law.cells.log_flop.max()
         misfit = self.errors[:, :1] * np.exp(self.errors[:, 2:3] * beyond)
-        own = law.cells.noise**2 / top.runs + misfit**2
+        own = top.variance + misfit**2
         spread += own[:, :, None] * np.eye(len(beyond))
         alike = _alike(top)
         residual = value - top.log_loss
@@ -114,7 +114,7 @@ def fit_posterior(cells: Cells, link: Link, lean: Prior | None = None) -> Poster
         prior.covariance[:, shared, shared] = lean.covariance[:, shared, shared]
     farther = cells.log_flop.max() - cells.log_flop
     misfit = errors[:, :1] * np.exp(errors[:, 2:3] * farther)
-    variance = cells.noise**2 / cells.runs + misfit**2
+    variance = cells.variance + misfit**2
     y = np.broadcast_to(cells.log_loss, variance.shape)
     middle = np.full(8, len(errors) // 2)
     first = fit_modes(law, law.starts(), y[middle], variance[middle], prior.rows(middle))

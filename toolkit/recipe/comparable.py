@@ -110,12 +110,12 @@ class Comparable:
         cell = list(CELL)
         if apart is not None and apart in runs.columns and apart not in CELL:
             cell.append(apart)
-        best = _best_settings(_below_chance(runs, warnings), cell)
+        best = best_settings(_below_chance(runs, warnings), cell)
         statement = suspects(best).statement
         if statement:
             warnings.append(Finding("said", {"sentence": statement}))
         if "unique_pairs" in limited.columns:
-            limited = _best_settings(limited, [*cell, "unique_pairs"])
+            limited = best_settings(limited, [*cell, "unique_pairs"])
         return cls(runs, best, limited, convention, tuple(excluded), tuple(warnings))
 
     def mapped(self, change: Callable[[pd.DataFrame], pd.DataFrame]) -> Comparable:
@@ -274,7 +274,7 @@ def _below_chance(runs: pd.DataFrame, warnings: list[Finding]) -> pd.DataFrame:
     return runs[learnt]
 
 
-def _best_settings(runs: pd.DataFrame, cell: list[str]) -> pd.DataFrame:
+def best_settings(runs: pd.DataFrame, cell: list[str]) -> pd.DataFrame:
     """Of each cell (method, size, budget) the runs of the setting with the lowest mean loss.
 
     A seed that was not run with the best setting has no say: it would tell of a poor one.

@@ -1,22 +1,25 @@
-"""Hyperparameters of a recipe: the best value tried near its budget and size, else the default."""
+"""Hyperparameters of a recipe: the best value between those tried, or the best of these, or the
+default, as far as the runs tell."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+
+import numpy as np
 
 from toolkit import decoders, methods
+from toolkit.laws import Estimate
 from toolkit.methods import METHODS, SETTINGS
 from toolkit.recipe.study import Cell, Study
+from toolkit.recipe.tuning import COMMON, NAMED
 from toolkit.runs import RunConfig
 from toolkit.text import count, scientific
 from toolkit.training import defaults
 
 NEAR_OPTIMAL = 0.01
-# Settings that a recipe names: those that every method has, and methods' own.
-COMMON = ("lr", "batch_pairs")
-NAMED = (*COMMON, *(name for name, setting in SETTINGS.items() if setting.recommended))
+UNKNOWN = Estimate(math.nan)
 
 
 @dataclass(frozen=True)
@@ -26,10 +29,14 @@ class Setting:
     Attributes:
         name: lr, batch_pairs, or one that belongs to the method.
         value: Recommended.
-        low, high: The values tried within 1 % of the best loss lie between these, carried to the
-            recipe's decoder as `value` is; both are `value` where nothing else was tried.
-        tried: All values tried at that size and budget, ascending, as they were tried.
+        low, high: Where `told`, the 95 % interval of the best value. Else the values tried within
+            1 % of the best loss lie between these, carried to the recipe's decoder as `value` is;
+            both are `value` where nothing else was tried.
+        tried: All values tried at the nearest size and budget, ascending, as they were tried.
         source: Where the value comes from, in words.
+        told: Whether the runs tell the best value between those tried
+            (`toolkit.recipe.tuning.Tuning.told`).
+        off_by_two: Where told, by which share the loss rises with half or twice the value.
     """
 
     name: str
@@ -38,6 +45,8 @@ class Setting:
     high: float
     tried: tuple[float, ...]
     source: str
+    told: bool = False
+    off_by_two: Estimate = UNKNOWN
 
 
 def choose_settings(
@@ -45,16 +54,42 @@ def choose_settings(
 ) -> tuple[Setting, ...]:
     """The settings that a method is run with, for a budget, a size and the decoder nearest to it.
 
-    Each is read where it was varied nearest to the budget and size (in logs): for every value the
-    best of the other settings counts, seeds are averaged. Where it was never varied, the value of
-    the nearest runs; where the table does not have it, the toolkit's default.
+    Where enough values were tried at enough sizes and budgets, the best lies where the penalty
+    fitted to them says (`toolkit.laws.penalty`). Else it is read where it was varied nearest to the
+    budget and size (in logs): for every value the best of the other settings counts, seeds are
+    averaged. Where it was never varied, the value of the nearest runs; where the table does not
+    have it, the toolkit's default.
     """
     own = {setting.name for setting in METHODS[method].settings} if method in METHODS else set()
     names = [name for name in NAMED if name in own.union(COMMON)]
-    return tuple(
-        _choose(name, method, study.cells[method].get(name, ()), budget_flop, params, decoder)
-        or _default(name, method, budget_flop, decoder)
-        for name in names
+    found = []
+    for name in names:
+        cells = study.cells[method].get(name, ())
+        nearest = _choose(name, method, cells, budget_flop, params, decoder)
+        nearest = nearest or _default(name, method, budget_flop, decoder)
+        found.append(_between(study, nearest, method, budget_flop, params, decoder))
+    return tuple(found)
+
+
+def _between(
+    study: Study, nearest: Setting, method: str, budget_flop: float, params: float, decoder: str
+) -> Setting:
+    """The best value between those tried, where the runs tell it; else the nearest as it is."""
+    if not study.tuning.told(method, nearest.name):
+        return nearest
+    draws = study.losses(method, np.array([params]), budget_flop)
+    loss = float(np.exp(np.log(draws).mean()))
+    best = study.tuning.best(method, nearest.name, budget_flop, params, decoder, loss)
+    if best is None:
+        return nearest
+    return replace(
+        nearest,
+        value=best.value.value,
+        low=best.value.low,
+        high=best.value.high,
+        source="between the values tried",
+        told=True,
+        off_by_two=best.off_by_two,
     )
 
 

@@ -21,10 +21,12 @@ from toolkit.recipe.comparable import (
     SETTINGS,
     Comparable,
     below_chance,
+    best_settings,
     chance,
 )
 from toolkit.recipe.costs import Costs
 from toolkit.recipe.findings import Finding
+from toolkit.recipe.tuning import DRAWS, NAMED, PLACE, Tuning
 from toolkit.text import count
 
 FEW_RUNS = 9  # Three sizes at three budgets: the least that a law with any check can stand on.
@@ -67,6 +69,7 @@ class Study:
 
     Attributes:
         comparable: Its runs, sorted into what counts and what does not.
+        tuning: Its settings, and what being off the best ones costs.
         surface: The law of all methods (`toolkit.laws.surface`).
         costs: What a budget buys.
         data: The column that counts data: pairs, or tokens where the table has no pairs.
@@ -79,6 +82,7 @@ class Study:
     """
 
     comparable: Comparable
+    tuning: Tuning = field(repr=False)
     surface: Surface = field(repr=False)
     costs: Costs = field(repr=False)
     data: str
@@ -109,13 +113,14 @@ class Study:
         if len(comparable.best) < FEW_RUNS:
             warnings.append(Finding("few-runs", {"count": len(comparable.best)}))
         data, comparable = _data_column(comparable, warnings)
-        cells = _cells(comparable, data, warnings)
-        surface = fit_surface(cells, draws=draws, seed=seed)
+        tuning = _tuning(comparable, data, draws)
+        if math.isnan(tuning.tries.chance):
+            warnings.append(Finding("candidates-unknown"))
+        surface = fit_surface(_cells(tuning, comparable.runs), draws=draws, seed=seed)
         costs = Costs.of(
             comparable.runs, data, _tokens_per_pair(comparable.runs), comparable.convention
         )
-        study = cls(comparable, surface, costs, data, tuple(warnings))
-        return study
+        return cls(comparable, tuning, surface, costs, data, tuple(warnings))
 
     @property
     def runs(self) -> pd.DataFrame:
@@ -287,38 +292,40 @@ def _tokens_per_pair(runs: pd.DataFrame) -> float:
     return float(runs["tokens"].sum() / runs["pairs"].sum())
 
 
-def _cells(comparable: Comparable, data: str, warnings: list[Finding]) -> Cells:
-    """What the surface is fitted to: the best setting of every cell, limited data included."""
+def _tuning(comparable: Comparable, data: str, draws: int) -> Tuning:
+    """The settings of every run that has learnt anything, limited data included."""
     unique = f"unique_{data}"
-    runs = pd.concat([comparable.best, comparable.limited])
+    runs = pd.concat([comparable.runs, comparable.limited])
     runs = runs.assign(
         unique=pd.to_numeric(runs[unique], errors="coerce").fillna(math.inf)
         if unique in runs.columns
         else math.inf
     )
     runs = runs[below_chance(runs)]
-    ceiling = chance(runs)
-    if math.isnan(ceiling):
-        warnings.append(Finding("candidates-unknown"))
-    groups = runs.groupby([*CELL, "unique"])
-    mean = groups.agg(
-        loss=("loss", "mean"), runs=("loss", "size"), data=(data, "mean")
-    ).reset_index()
-    methods = tuple(sorted(mean["method"].unique()))
-    decoders = np.sort(mean["params"].unique()).astype(float)
+    best = best_settings(runs, [*PLACE, *(name for name in NAMED if name in runs.columns)])
+    noise = _seeds_noise(comparable.runs[below_chance(comparable.runs)])
+    return Tuning.of(best, data, chance(runs), noise, min(draws, DRAWS))
+
+
+def _cells(tuning: Tuning, runs: pd.DataFrame) -> Cells:
+    """What the surface is fitted to: every cell with its best settings."""
+    cells, tries = tuning.cells, tuning.tries
+    decoders = np.sort(cells["params"].unique()).astype(float)
+    loss, spread = tuning.levels()
     return Cells(
-        methods=methods,
-        method=np.array([methods.index(m) for m in mean["method"]]),
+        methods=tuning.methods,
+        method=np.array([tuning.methods.index(m) for m in cells["method"]]),
         decoders=decoders,
-        decoder=np.searchsorted(decoders, mean["params"]),
+        decoder=np.searchsorted(decoders, cells["params"]),
         single=np.isin(decoders, _single_blocks(runs)),
-        log_pairs=np.log(mean["data"].to_numpy(float)),
-        log_unique=np.log(mean["unique"].to_numpy(float)),
-        log_flop=np.log(mean["budget_flop"].to_numpy(float)),
-        log_loss=np.log(mean["loss"].to_numpy(float)),
-        runs=mean["runs"].to_numpy(float),
-        chance=ceiling,
-        noise=_seeds_noise(comparable.runs[below_chance(comparable.runs)]),
+        log_pairs=np.log(cells["data"].to_numpy(float)),
+        log_unique=np.log(cells["unique"].to_numpy(float)),
+        log_flop=np.log(cells["budget_flop"].to_numpy(float)),
+        log_loss=loss,
+        runs=cells["runs"].to_numpy(float),
+        chance=tries.chance,
+        noise=tries.noise,
+        spread=spread,
     )
 
 
