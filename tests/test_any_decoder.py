@@ -14,7 +14,8 @@ from tests.families import COUNTED, ONLY_CAUSAL, REFUSED, config_of
 from tests.tiny import SHAPE, method, neox, texts, tuned
 from toolkit.contrast.attention import attend
 from toolkit.contrast.bodies import HubBody
-from toolkit.contrast.step import ContrastiveStep, info_nce
+from toolkit.contrast.loss import info_nce
+from toolkit.contrast.step import ContrastiveStep
 from toolkit.decoders import (
     Decoder,
     Shape,

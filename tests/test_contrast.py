@@ -9,7 +9,8 @@ import torch.nn.functional as F
 from transformers import PreTrainedModel
 
 from tests.tiny import method, neox, texts, tuned
-from toolkit.contrast.step import ContrastiveStep, embed, info_nce
+from toolkit.contrast.loss import info_nce
+from toolkit.contrast.step import ContrastiveStep, embed
 from toolkit.methods import Method
 from toolkit.pairs.tokens import Ragged
 

@@ -8,7 +8,8 @@ import pytest
 import torch
 
 from tests.tiny import method, neox, texts, tuned
-from toolkit.contrast.step import ContrastiveStep, embed, equal_texts, info_nce
+from toolkit.contrast.loss import equal_texts, info_nce
+from toolkit.contrast.step import ContrastiveStep, embed
 from toolkit.errors import ToolkitError
 from toolkit.pairs.split import Facts
 from toolkit.pairs.tokens import Ragged, TokenColumn, TokenisedPairs

@@ -18,7 +18,8 @@ from toolkit import machine, runs
 from toolkit.contrast import memory, precision
 from toolkit.contrast.attention import lay_out
 from toolkit.contrast.bodies import body_of
-from toolkit.contrast.step import ContrastiveStep, embed, info_nce
+from toolkit.contrast.loss import info_nce
+from toolkit.contrast.step import ContrastiveStep, embed
 from toolkit.decoders import config_shape, neox_shape
 from toolkit.errors import ToolkitError
 from toolkit.methods import METHODS

@@ -62,6 +62,9 @@ def test_a_configuration_survives_json_exactly():
     assert RunConfig.from_dict(json.loads(json.dumps(config.to_dict()))) == config
 
 
+OF_MINED = ("negatives_per_query", "negative_margin")
+
+
 def test_every_field_changes_the_run_id():
     config = RunConfig("small-7k", 1e11, "lora")
     changed = {
@@ -73,10 +76,17 @@ def test_every_field_changes_the_run_id():
         **{"precision": "bfloat16", "query_column": "q", "positive_column": "p"},
         **{"negative_column": "n", "skip_bad": 0.1, "attention": "bidirectional"},
         **{"without": "see-also", "tracking": "wandb"},
+        **{"query_prefix": "q:", "positive_prefix": "p:", "matryoshka": (8,)},
+        **{"negatives": "mined", "false_negative_margin": 0.1},
     }
     ids = {replace(config, **{name: value}).run_id for name, value in changed.items()}
-    assert set(changed) == {f.name for f in fields(RunConfig)} - {"method", "trained_blocks"}
+    alone = {"method", "trained_blocks", "prefix_in_pooling", *OF_MINED}
+    assert set(changed) == {f.name for f in fields(RunConfig)} - alone
     assert len(ids | {config.run_id}) == len(changed) + 1
+    mined = replace(config, negatives="mined", query_prefix="q:")
+    others = {"negatives_per_query": 2, "negative_margin": 0.1, "prefix_in_pooling": False}
+    ids = {replace(mined, **{name: value}).run_id for name, value in others.items()}
+    assert len(ids | {mined.run_id}) == 4
 
 
 def test_a_run_id_is_a_plain_file_name():

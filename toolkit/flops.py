@@ -29,6 +29,11 @@ class StepFlops:
     model: int
     hardware: int
 
+    def __add__(self, other: StepFlops) -> StepFlops:
+        return StepFlops(
+            self.paper + other.paper, self.model + other.model, self.hardware + other.hardware
+        )
+
 
 CONVENTIONS = tuple(convention.name for convention in fields(StepFlops))
 
@@ -78,12 +83,18 @@ class Passes:
         return self.once + self.forward + self.backward
 
 
+NOTHING = StepFlops(0, 0, 0)
+
+
 def step_flops(
     shape: Shape,
     method: Method,
     query_lengths: np.ndarray,
     positive_lengths: np.ndarray,
     execution: StepPlan,
+    *,
+    negative_lengths: np.ndarray | None = None,
+    dimensions: tuple[int, ...] = (),
 ) -> StepFlops:
     """FLOPs of one step on these pairs, run as `execution` says.
 
@@ -91,13 +102,18 @@ def step_flops(
         shape: Of the decoder.
         method: From `toolkit.methods.resolve`.
         query_lengths, positive_lengths: Real tokens of each text; shape [pairs].
-        execution: From `toolkit.contrast.packing.plan_step` on both lengths, queries first.
+        execution: From `toolkit.contrast.packing.plan_step` on all lengths, queries first, then
+            positives, then hard negatives.
+        negative_lengths: Real tokens of each hard negative, if there are any.
+        dimensions: Beside the whole width, that the loss is taken of (Matryoshka).
     """
     passes = pass_costs(shape, method)
-    lengths = np.concatenate((query_lengths, positive_lengths))
+    extra = np.zeros(0, np.int64) if negative_lengths is None else negative_lengths
+    lengths = np.concatenate((query_lengths, positive_lengths, extra))
     real = _sums(lengths, lengths, 1)
     # Symmetric InfoNCE: one matrix of similarities serves both directions, forward and twice back.
-    loss = 6 * len(query_lengths) ** 2 * shape.hidden
+    candidates = len(positive_lengths) + len(extra)
+    loss = 6 * len(query_lengths) * candidates * (shape.hidden + sum(dimensions))
     once = passes.embedding.of(*real) + loss
     chunks = len(execution.recomputed)
     ran = _sums(execution.tokens, execution.windows, chunks)
@@ -115,6 +131,21 @@ def step_flops(
         model=passes.whole.of(*real) + once,
         hardware=hardware,
     )
+
+
+def forward_flops(shape: Shape, lengths: np.ndarray, execution: StepPlan) -> StepFlops:
+    """FLOPs of embedding texts with the untuned decoder.
+
+    Args:
+        shape: Of the decoder.
+        lengths: Real tokens of each text.
+        execution: From `toolkit.contrast.packing.plan_step` on these lengths.
+    """
+    untouched = _Block(shape, frozenset(), ((),) * len(shape.block), input_gradient=False)
+    forward = untouched.forward * shape.layers
+    real = _sums(lengths, lengths, 1)
+    ran = _sums(execution.tokens, execution.windows, len(execution.recomputed))
+    return StepFlops(2 * shape.params * real[0], forward.of(*real), forward.of(*ran))
 
 
 def _sums(tokens: np.ndarray, windows: np.ndarray, calls: int) -> tuple[int, int, int]:

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from toolkit import decoders
+from toolkit.choices import check_choices
 from toolkit.errors import ToolkitError, nearest
 from toolkit.flops import CONVENTIONS
 from toolkit.methods import METHODS, SETTINGS, owners
@@ -82,6 +83,19 @@ class RunConfig:
         pooling: mean over real tokens, or last token.
         attention: causal, as the decoder was pre-trained, or bidirectional: tokens see the whole
             text.
+        query_prefix, positive_prefix: An instruction before each query, and before each positive
+            and negative; its tokens count in tokens, FLOP and `max_tokens`.
+        prefix_in_pooling: Whether the prefix's tokens are part of the embedding's mean.
+        negatives: Hard negatives, candidates of every query beside the positives: none; given,
+            from the file's negative column; or mined by the untuned decoder before the first step,
+            which the budget pays for (`toolkit.training.mining`).
+        negatives_per_query: At most so many a step for each query; None for one.
+        negative_margin: mined only: texts that are not less similar to the query than its positive
+            by this much (cosine) are taken for right answers and not used; None for 0.
+        matryoshka: The first so many features of an embedding are trained to be embeddings as
+            well, beside the whole; as [128, 64]. None for the whole alone.
+        false_negative_margin: In training, candidates that are more similar to a query than its
+            positive by more than this (cosine) are not counted as wrong; None counts all.
         special_tokens: Whether texts get the special tokens that the decoder's tokenizer adds of
             itself (a beginning or an end of text), as in its pre-training; they count in tokens,
             FLOP and `max_tokens`. Tokenizers that add none, as Pythia's, are not changed by it.
@@ -108,7 +122,7 @@ class RunConfig:
     data: str = part("must agree", "docstrings")
     query_column: str | None = part("must agree", None, late=True)
     positive_column: str | None = part("must agree", None, late=True)
-    negative_column: str | None = part("no matter", None, late=True)
+    negative_column: str | None = part("setting", None, late=True)
     skip_bad: float = part("must agree", 0.0, late=True)
     without: str | None = part("must agree", None, late=True)
     flop_convention: str = part("must agree", "model")
@@ -119,6 +133,14 @@ class RunConfig:
     temperature: float = part("must agree", 0.025)
     pooling: str = part("setting", "mean")
     attention: str = part("setting", "causal", late=True)
+    query_prefix: str | None = part("setting", None, late=True)
+    positive_prefix: str | None = part("setting", None, late=True)
+    prefix_in_pooling: bool = part("setting", True, late=True)
+    negatives: str = part("setting", "none", late=True)
+    negatives_per_query: int | None = part("setting", None, late=True)
+    negative_margin: float | None = part("setting", None, late=True)
+    matryoshka: tuple[int, ...] | None = part("setting", None, late=True)
+    false_negative_margin: float | None = part("setting", None, late=True)
     special_tokens: bool = part("setting", True, late=True)
     trained_blocks: int | float | None = part("setting", None)
     lora_rank: int | None = part("setting", None)
@@ -166,6 +188,7 @@ class RunConfig:
             raise ToolkitError(f"weight_decay must be zero or more, not {self.weight_decay}")
         if self.seed < 0:
             raise ToolkitError(f"seed must be zero or more, not {self.seed}")
+        check_choices(self)
         for name, setting in SETTINGS.items():
             value = getattr(self, name)
             if value is None:
@@ -246,6 +269,14 @@ SYNONYMS = {
     "method": ("mode", "tuning", "finetuning", "finetuning_type", "peft"),
     "pooling": ("pooling_mode", "pool"),
     "attention": ("attention_mask", "causal", "is_causal", "mask"),
+    "query_prefix": ("query_prompt", "query_instruction", "instruction", "prompt"),
+    "positive_prefix": ("document_prefix", "passage_prefix", "document_prompt", "passage_prompt"),
+    "prefix_in_pooling": ("include_prompt",),
+    "negatives": ("hard_negatives", "mine_negatives"),
+    "negatives_per_query": ("num_negatives", "n_negatives", "num_hard_negatives"),
+    "negative_margin": ("max_score_margin", "hard_negative_margin"),
+    "matryoshka": ("matryoshka_dims", "dims", "dimensions"),
+    "false_negative_margin": ("guide_margin", "gist_margin", "mask_margin"),
     "special_tokens": ("add_special_tokens", "add_bos_token", "add_eos_token"),
     "seed": ("random_seed", "random_state"),
     "tracking": ("report_to", "log_with", "logger", "tracker"),
@@ -295,6 +326,11 @@ class RunRecord:
             came from. Empty where the record is older than the field, as in what follows.
         masked: Candidates of all training batches that were not counted as wrong, since a text
             of theirs equals the right one's.
+        masked_by_margin: Candidates of all training batches, in either direction, that were not
+            counted as wrong since they scored better than the right one by the margin.
+        negatives_seen: Hard negatives of all training batches.
+        mining_flop: Model FLOP of what the untuned decoder mined; part of the flop above.
+        loss_by_dimension: Held-out loss of the first so many features, by their number.
         loss_by_origin: Of a mixed data source, the held-out loss of each origin's pairs.
         revision, libraries: Of the code, and the versions of what it stands on.
 
@@ -335,7 +371,11 @@ class RunRecord:
     precision: str = "float32"
     fingerprint: str = ""
     masked: int | None = None
+    masked_by_margin: int | None = None
+    negatives_seen: int | None = None
+    mining_flop: int | None = None
     loss_by_origin: dict = field(default_factory=dict)
+    loss_by_dimension: dict = field(default_factory=dict)
     revision: str = ""
     libraries: str = ""
 

@@ -42,9 +42,11 @@ def convert(name: str, value: Any, allowed: tuple[type, ...]) -> Any:
         return value
     if str in allowed and is_text(value):
         return value
-    texts = isinstance(value, (list, tuple)) and value and all(map(is_text, value))
-    if texts and any(get_origin(kind) is tuple for kind in allowed):
-        return tuple(value)
+    several = next((kind for kind in allowed if get_origin(kind) is tuple), None)
+    if several is not None and isinstance(value, (list, tuple)) and value:
+        element = get_args(several)[0]
+        if element is int or all(map(is_text, value)):
+            return tuple(convert(name, each, (element,)) for each in value)
     raise ToolkitError(f"{name} has the bad value {reprlib.repr(value)}")
 
 

@@ -52,6 +52,8 @@ class Layout:
         tokens: The way back: which slot holds each token; int64, shape [tokens].
         bounds: Where each text starts among the tokens, and the end; int32, shape [texts + 1].
         longest: Tokens of the longest text.
+        skipped: First tokens of each text that pooling leaves out; int64, shape [texts]. None
+            where it takes all.
     """
 
     ids: Tensor
@@ -65,13 +67,20 @@ class Layout:
     tokens: Tensor
     bounds: Tensor
     longest: int
+    skipped: Tensor | None = None
 
     def real_keys(self, window: Window) -> Tensor:
         """1 where a slot of a window holds a token of its own; shape [texts, size]."""
         return self.real[window.slots].view(window.texts, window.size)
 
 
-def lay_out(ids: np.ndarray, lengths: np.ndarray, sizes: np.ndarray, like: Tensor) -> Layout:
+def lay_out(
+    ids: np.ndarray,
+    lengths: np.ndarray,
+    sizes: np.ndarray,
+    like: Tensor,
+    skipped: np.ndarray | None = None,
+) -> Layout:
     """Lay out a chunk.
 
     Args:
@@ -79,6 +88,7 @@ def lay_out(ids: np.ndarray, lengths: np.ndarray, sizes: np.ndarray, like: Tenso
         lengths: Tokens of each text, shape [texts].
         sizes: Window of each text, at least its length and never falling; shape [texts].
         like: Any tensor on the device and of the type that the chunk is to run in.
+        skipped: First tokens of each text that pooling leaves out, shape [texts]; None for none.
     """
     lengths, sizes = lengths.astype(np.int64), sizes.astype(np.int64)
     starts, first_slots = np.cumsum(lengths) - lengths, np.cumsum(sizes) - sizes
@@ -103,6 +113,8 @@ def lay_out(ids: np.ndarray, lengths: np.ndarray, sizes: np.ndarray, like: Tenso
         "tokens": first_slots[owners] + positions,
         "bounds": np.append(starts, len(ids)),
     }
+    if skipped is not None:
+        parts["skipped"] = skipped
     sent = dict(zip(parts, send(list(parts.values()), like.device), strict=True))
     sent["real"] = sent["real"][:, None].to(like.dtype)
     sent["bounds"] = sent["bounds"].to(torch.int32)

@@ -22,7 +22,8 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from toolkit.contrast.step import ContrastiveStep, StepResult, equal_texts, info_nce
+from toolkit.contrast.loss import equal_texts
+from toolkit.contrast.step import ContrastiveStep, StepResult
 from toolkit.errors import ToolkitError
 from toolkit.pairs.tokens import Ragged
 
@@ -71,31 +72,44 @@ class SharedStep(ContrastiveStep):
     The loss and every `.grad` come out the same on each process.
     """
 
-    def __call__(self, queries: Ragged, positives: Ragged) -> StepResult:
+    def __call__(
+        self, queries: Ragged, positives: Ragged, negatives: Ragged | None = None
+    ) -> StepResult:
         # Where memory runs out the share is done again, by this process alone: what the others
         # sent is kept, and they are not asked twice.
-        self._gathered: list[Tensor] | None = None
-        result = super().__call__(queries, positives)
+        self._gathered: list[list[Tensor]] | None = None
+        result = super().__call__(queries, positives, negatives)
         _sum([p.grad for p in self.trained if p.grad is not None])
         return result
 
-    def equal(self, queries: Ragged, positives: Ragged) -> np.ndarray | None:
+    def equal(self, *sides: Ragged) -> np.ndarray | None:
         # Bit patterns: there is no uint64 to send.
-        keys = np.stack((queries.keys(), positives.keys())).view(np.int64)
-        own = torch.from_numpy(keys).to(self.body.like.device)
-        parts = [torch.empty_like(own) for _ in range(size())]
-        dist.all_gather(parts, own)
-        return equal_texts(*torch.cat(parts, dim=1).cpu().numpy())
+        device = self.body.like.device
+        keys = [torch.from_numpy(side.keys().view(np.int64)).to(device) for side in sides]
+        return equal_texts(*(torch.cat(_gather(own)).cpu().numpy() for own in keys))
 
-    def criterion(self, queries: Tensor, positives: Tensor, equal: Tensor | None) -> Tensor:
-        own = torch.stack((queries, positives))
+    def gathered(self, queries: Tensor, candidates: Tensor) -> tuple[Tensor, Tensor]:
+        own = queries, candidates[: len(queries)], candidates[len(queries) :]
         if self._gathered is None:
-            self._gathered = [torch.empty_like(own) for _ in range(size())]
-            dist.all_gather(self._gathered, own.detach().contiguous())
-        parts = list(self._gathered)
-        parts[rank()] = own
-        everything = torch.cat(parts, dim=1)
-        return info_nce(everything[0], everything[1], self.temperature, equal)
+            self._gathered = [_gather(part.detach()) for part in own]
+        # Of its own embeddings each process keeps those that a gradient goes through.
+        whole = [
+            torch.cat([*others[: rank()], mine, *others[rank() + 1 :]])
+            for others, mine in zip(self._gathered, own, strict=True)
+        ]
+        return whole[0], torch.cat(whole[1:])
+
+
+def _gather(own: Tensor) -> list[Tensor]:
+    """Every process's tensor, of which the first dimension may differ."""
+    counts = [torch.zeros(1, dtype=torch.int64, device=own.device) for _ in range(size())]
+    dist.all_gather(counts, torch.tensor([len(own)], device=own.device))
+    most = int(max(counts))
+    padded = own.new_zeros(most, *own.shape[1:])
+    padded[: len(own)] = own
+    parts = [torch.empty_like(padded) for _ in range(size())]
+    dist.all_gather(parts, padded)
+    return [part[: int(count)] for part, count in zip(parts, counts, strict=True)]
 
 
 def _sum(gradients: list[Tensor]) -> None:

@@ -1,4 +1,4 @@
-"""The exact contrastive step: pooling, symmetric InfoNCE, cached gradients over chunks.
+"""The exact contrastive step: pooling, the loss of a whole batch, cached gradients over chunks.
 
 Gradients equal those of one plain pass over the whole batch, whatever the chunks (gradient
 caching: Gao et al. 2021, "Scaling Deep Contrastive Learning Batch Size under Memory Limited
@@ -19,13 +19,13 @@ from typing import Any
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 from transformers import PreTrainedModel
 
 from toolkit.contrast import memory
 from toolkit.contrast.attention import Layout, lay_out
 from toolkit.contrast.bodies import body_of
+from toolkit.contrast.loss import Criterion, equal_texts
 from toolkit.contrast.packing import StepPlan, plan_step
 from toolkit.contrast.transfer import Later, send
 from toolkit.errors import ToolkitError
@@ -34,67 +34,23 @@ from toolkit.pairs.tokens import Ragged
 
 @dataclass(frozen=True)
 class StepResult:
-    """How a step ran, how many candidates were `masked` in it, and its loss once it is known."""
+    """How a step ran, its loss once it is known, and how many candidates were not counted as wrong:
+    `masked` since their texts equal right ones, `masked_by_margin` since they scored better."""
 
     pending: Later
     execution: StepPlan
     masked: int = 0
+    pending_masks: Later | None = None
 
     @property
     def loss(self) -> float:
         """In nats; a GPU is waited for, the first time."""
         return self.pending.item()
 
-
-def info_nce(
-    queries: Tensor,
-    positives: Tensor,
-    temperature: float,
-    equal: Tensor | None = None,
-    *,
-    each: bool = False,
-) -> Tensor:
-    """Symmetric in-batch InfoNCE of cosine similarities, in nats (scalar).
-
-    Each query is to find its positive among all positives, and each positive its query; the two
-    cross-entropies are averaged (van den Oord et al. 2018; Radford et al. 2021).
-
-    Args:
-        queries, positives: Embeddings, shape [pairs, hidden]; row i of one belongs to row i of
-            the other.
-        temperature: Similarities are divided by it.
-        equal: Which positives are no wrong answers to which queries, nor these to those: bool,
-            symmetric, shape [pairs, pairs] (`equal_texts`); None for no others than one's own.
-        each: Give every pair's loss, shape [pairs], not their mean.
-    """
-    similarities = F.normalize(queries, dim=-1) @ F.normalize(positives, dim=-1).T / temperature
-    if equal is not None:
-        similarities = similarities.masked_fill(equal, -torch.inf)
-    own = torch.arange(len(queries), device=queries.device)
-    reduction = "none" if each else "mean"
-    there, back = (
-        F.cross_entropy(x, own, reduction=reduction) for x in (similarities, similarities.T)
-    )
-    return (there + back) / 2
-
-
-def equal_texts(queries: np.ndarray, positives: np.ndarray) -> np.ndarray | None:
-    """Of which pairs the query or the positive are one text: bool, shape [pairs, pairs].
-
-    Where they are, the one's positive answers the other's query as well, and is not to be pushed
-    away from it (false negatives: Chuang et al. 2020, "Debiased Contrastive Learning").
-
-    Args:
-        queries, positives: Keys of the texts (`Ragged.keys`), shape [pairs].
-
-    Returns:
-        Symmetric, false on the diagonal; None where all texts are different.
-    """
-    if all(len(np.unique(keys)) == len(keys) for keys in (queries, positives)):
-        return None
-    equal = (queries[:, None] == queries) | (positives[:, None] == positives)
-    np.fill_diagonal(equal, False)
-    return equal
+    @property
+    def masked_by_margin(self) -> int:
+        """As `loss`, waited for."""
+        return 0 if self.pending_masks is None else int(self.pending_masks.item())
 
 
 class ContrastiveStep:
@@ -104,7 +60,7 @@ class ContrastiveStep:
 
     Args:
         model: Decoder whose trained parameters require gradients (`Method.apply`).
-        temperature: Of `info_nce`.
+        temperature, dimensions, false_negative_margin: Of the loss (`Criterion`).
         pooling: mean over real tokens, or last token.
         chunk_tokens: Tokens of a chunk, of which one at a time keeps a graph; None chooses by
             memory, and keeps everything where it fits.
@@ -117,6 +73,8 @@ class ContrastiveStep:
         model: PreTrainedModel,
         *,
         temperature: float,
+        dimensions: tuple[int, ...] = (),
+        false_negative_margin: float | None = None,
         pooling: str = "mean",
         chunk_tokens: int | None = None,
         checkpointing: bool = False,
@@ -124,7 +82,7 @@ class ContrastiveStep:
     ) -> None:
         self.body = body_of(model, precision)
         self.trained = [p for p in model.parameters() if p.requires_grad]
-        self.temperature = temperature
+        self.criterion = Criterion(temperature, dimensions, false_negative_margin)
         self.pooling = pooling
         self.checkpointing = checkpointing
         self.chunk_tokens = chunk_tokens
@@ -134,7 +92,7 @@ class ContrastiveStep:
             memory.keep_freed_memory()
 
     def plan(self, lengths: np.ndarray) -> StepPlan:
-        """How a batch of texts of these lengths (queries first, then positives) will run."""
+        """How a batch of texts of these lengths (queries, positives, negatives) will run."""
         if self.by_memory and self.kept_tokens is None:
             self._measure(int(lengths.max()))
         return plan_step(
@@ -163,19 +121,23 @@ class ContrastiveStep:
         self.kept_tokens = 1 << max(6, int(fitting).bit_length() - 1)
         self.chunk_tokens = min(self.kept_tokens, chunk_size(like))
 
-    def __call__(self, queries: Ragged, positives: Ragged) -> StepResult:
+    def __call__(
+        self, queries: Ragged, positives: Ragged, negatives: Ragged | None = None
+    ) -> StepResult:
         """Set every trained parameter's `.grad` to the gradient of the batch's loss.
 
         Where memory runs out, chunks and what is kept are halved from then on, with a warning.
 
+        Args:
+            queries, positives: Text i of one belongs to text i of the other.
+            negatives: Hard negatives, any number: candidates of every query beside the positives.
+
         Raises:
             ToolkitError: Memory does not even suffice for one text at a time.
         """
-        texts = Ragged(
-            np.concatenate((queries.ids, positives.ids)),
-            np.concatenate((queries.lengths, positives.lengths)),
-        )
-        equal = self.equal(queries, positives)
+        sides = [queries, positives, *([] if negatives is None else [negatives])]
+        texts = Ragged.joined(sides)
+        equal = self.equal(*sides)
         masked = 0 if equal is None else int(equal.sum())
         while True:
             execution = self.plan(texts.lengths)
@@ -183,7 +145,8 @@ class ContrastiveStep:
                 parameter.grad = None
             try:
                 with self.body.ready():
-                    return StepResult(self._run(texts, execution, equal), execution, masked)
+                    loss, by_margin = self._run(texts, len(queries), execution, equal)
+                    return StepResult(loss, execution, masked, by_margin)
             except RuntimeError as error:
                 if not memory.is_out_of_memory(error):
                     raise
@@ -203,7 +166,9 @@ class ContrastiveStep:
             f"out of memory: going on with chunks of {self.chunk_tokens} tokens", stacklevel=3
         )
 
-    def _run(self, texts: Ragged, execution: StepPlan, equal: np.ndarray | None) -> Later:
+    def _run(
+        self, texts: Ragged, pairs: int, execution: StepPlan, equal: np.ndarray | None
+    ) -> tuple[Later, Later]:
         body = self.body
         layouts = lay_out_all(texts, execution, body.like)
         tokens, starts = self._embed_tokens(layouts)
@@ -211,7 +176,7 @@ class ContrastiveStep:
             self._pooled(layout, start, keep_graph=not again)
             for layout, start, again in zip(layouts, starts, execution.recomputed, strict=True)
         ]
-        loss, gradients = self._loss(pooled, execution, equal)
+        loss, masked, gradients = self._loss(pooled, pairs, execution, equal)
         # Chunks write the gradients of their token embeddings into one tensor.
         flow = torch.zeros_like(tokens) if tokens.requires_grad else None
         sizes = [len(layout.ids) for layout in layouts]
@@ -224,7 +189,7 @@ class ContrastiveStep:
             part.backward(gradient)
         if flow is not None:
             tokens.backward(flow)
-        return loss
+        return loss, masked
 
     def _embed_tokens(self, layouts: list[Layout]) -> tuple[Tensor, list[Any]]:
         """Token embeddings with their graph, and where each chunk's trained part starts."""
@@ -240,27 +205,27 @@ class ContrastiveStep:
             hidden = self.body.trunk(start, layout, checkpointing=self.checkpointing and keep_graph)
             return pool(hidden, layout, self.pooling)
 
-    def equal(self, queries: Ragged, positives: Ragged) -> np.ndarray | None:
+    def equal(self, *sides: Ragged) -> np.ndarray | None:
         """The batch's `equal_texts`; `distributed` adds those of other processes."""
-        return equal_texts(queries.keys(), positives.keys())
+        return equal_texts(*(side.keys() for side in sides))
 
-    def criterion(self, queries: Tensor, positives: Tensor, equal: Tensor | None) -> Tensor:
-        """The loss of all embeddings; `distributed` adds those of other processes."""
-        return info_nce(queries, positives, self.temperature, equal)
+    def gathered(self, queries: Tensor, candidates: Tensor) -> tuple[Tensor, Tensor]:
+        """The embeddings that the loss is of; `distributed` adds those of other processes."""
+        return queries, candidates
 
     def _loss(
-        self, pooled: list[Tensor], execution: StepPlan, equal: np.ndarray | None
-    ) -> tuple[Later, list[Tensor]]:
-        """The loss, and its gradient by each chunk's embeddings."""
+        self, pooled: list[Tensor], pairs: int, execution: StepPlan, equal: np.ndarray | None
+    ) -> tuple[Later, Later, list[Tensor]]:
+        """The loss, how many its margin masked, and its gradient by each chunk's embeddings."""
         joined = torch.cat([part.detach() for part in pooled]).requires_grad_()
         places = np.empty_like(execution.order)
         places[execution.order] = np.arange(len(places))
         (where, *masks) = send([places] if equal is None else [places, equal], joined.device)
-        queries, positives = joined.index_select(0, where).chunk(2)
-        mask = masks[0].bool() if masks else None
-        loss = self.criterion(queries, positives, mask)
+        ordered = joined.index_select(0, where)
+        everything = self.gathered(ordered[:pairs], ordered[pairs:])
+        loss, masked = self.criterion(*everything, masks[0].bool() if masks else None)
         (gradient,) = torch.autograd.grad(loss, joined)
-        return Later(loss), list(gradient.split([len(part) for part in pooled]))
+        return Later(loss), Later(masked), list(gradient.split([len(part) for part in pooled]))
 
 
 def chunk_size(like: Tensor) -> int:
@@ -306,13 +271,24 @@ def lay_out_all(texts: Ragged, execution: StepPlan, like: Tensor) -> list[Layout
     layouts = []
     for start, stop in bounds:
         part = texts.take(execution.order[start:stop])
-        layouts.append(lay_out(part.ids, part.lengths, execution.windows[start:stop], like))
+        layouts.append(
+            lay_out(part.ids, part.lengths, execution.windows[start:stop], like, part.skipped)
+        )
     return layouts
 
 
 def pool(hidden: Tensor, layout: Layout, pooling: str) -> Tensor:
-    """Text embeddings, shape [texts, hidden], from hidden states, shape [tokens, hidden]."""
+    """Text embeddings, shape [texts, hidden], from hidden states, shape [tokens, hidden].
+
+    A text of which nothing is left beside the tokens that are left out has an embedding of zeros.
+    """
+    counted = layout.lengths
+    if layout.skipped is not None:
+        counted = layout.lengths - layout.skipped
     if pooling == "last":
-        return hidden[layout.lengths.cumsum(0) - 1]
+        last = hidden[layout.lengths.cumsum(0) - 1]
+        return last if layout.skipped is None else last * (counted > 0)[:, None]
+    if layout.skipped is not None:
+        hidden = hidden * (layout.positions >= layout.skipped[layout.owners])[:, None]
     sums = hidden.new_zeros(len(layout.lengths), hidden.shape[1])
-    return sums.index_add(0, layout.owners, hidden) / layout.lengths[:, None]
+    return sums.index_add(0, layout.owners, hidden) / counted.clamp(min=1)[:, None]

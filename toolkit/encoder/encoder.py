@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 
     from toolkit.runs import RunConfig, RunRecord
 
+SIDES = ("query", "positive")
 _AT_ONCE = 8192  # Texts that are tokenised and sorted by length together.
 
 
@@ -50,6 +52,7 @@ class Encoder:
         self,
         texts: str | Sequence[str],
         *,
+        side: str | None = None,
         chunk_tokens: int | None = None,
         precision: str = "float32",
         progress: bool = False,
@@ -62,6 +65,8 @@ class Encoder:
 
         Args:
             texts: In any order; the vectors come in the same.
+            side: query or positive, where the run put a prefix before its queries or positives:
+                the same goes before these texts. None for none.
             chunk_tokens: Tokens of one forward pass; None for what suits the device.
             precision: Of products: float32, bfloat16, or auto (`toolkit.contrast.precision`).
             progress: Show a bar.
@@ -72,28 +77,38 @@ class Encoder:
         from tqdm.auto import tqdm
 
         if isinstance(texts, str):
-            return self.encode([texts], chunk_tokens=chunk_tokens, precision=precision)[0]
+            return self.encode([texts], side=side, chunk_tokens=chunk_tokens, precision=precision)[
+                0
+            ]
+        if side not in (None, *SIDES):
+            raise ToolkitError(f"side is {' or '.join(SIDES)}, not {side!r}")
         check_texts(texts)
         vectors = np.empty((len(texts), self.width), np.float32)
         with tqdm(total=len(texts), unit="text", disable=not progress) as bar:
             for start in range(0, len(texts), _AT_ONCE):
                 part = texts[start : start + _AT_ONCE]
-                vectors[start : start + len(part)] = self._vectors(part, chunk_tokens, precision)
+                vectors[start : start + len(part)] = self._vectors(
+                    part, side, chunk_tokens, precision
+                )
                 bar.update(len(part))
         return vectors
 
     def _vectors(
-        self, texts: Sequence[str], chunk_tokens: int | None, precision: str
+        self, texts: Sequence[str], side: str | None, chunk_tokens: int | None, precision: str
     ) -> np.ndarray:
         import torch
 
         from toolkit.contrast.step import embed
-        from toolkit.pairs.tokens import Ragged, stand_in
+        from toolkit.pairs.tokens import Ragged, prefixes_of, stand_in
 
         empty, _ = stand_in(self.tokenizer)
-        ids = Ragged.of(
-            [ids or [empty] for ids in token_ids_of(texts, self.tokenizer, self.config)]
-        )
+        found = token_ids_of(texts, self.tokenizer, self.config, side)
+        ids = Ragged.of([each or [empty] for each in found])
+        if side is not None and not self.config.prefix_in_pooling:
+            encode = partial(token_ids_of, tokenizer=self.tokenizer, config=self.config)
+            count = prefixes_of(self.config).tokens(side, encode, self.tokenizer)
+            skipped = np.minimum(count, ids.lengths).astype(np.int32)
+            ids = replace(ids, skipped=skipped)
         vectors = embed(
             self.model,
             ids,
@@ -105,13 +120,20 @@ class Encoder:
 
 
 def token_ids_of(
-    texts: Sequence[str], tokenizer: PreTrainedTokenizerBase, config: RunConfig
+    texts: Sequence[str],
+    tokenizer: PreTrainedTokenizerBase,
+    config: RunConfig,
+    side: str | None = None,
 ) -> list[list[int]]:
-    """Texts as the ids that this run trains and evaluates on."""
+    """Texts as the ids that this run trains and evaluates on, as queries or positives if said."""
     from toolkit.pairs.tokens import token_ids
 
     return token_ids(
-        texts, tokenizer, max_tokens=config.max_tokens, special_tokens=config.special_tokens
+        texts,
+        tokenizer,
+        max_tokens=config.max_tokens,
+        special_tokens=config.special_tokens,
+        prefix=None if side is None else getattr(config, f"{side}_prefix"),
     )
 
 

@@ -34,7 +34,8 @@ def export(encoder: Encoder, folder: str | Path, *, precision: str = "float32") 
 
     The model embeds texts as it was trained to: same tokens, same attention, same pooling, same
     cut, unit length. A text without a token, such as the empty one, is embedded as
-    `toolkit.encoder.encoder` says. The folder appears in one step, whole.
+    `toolkit.encoder.encoder` says. A run's prefixes are its prompts: `encode_query` and
+    `encode_document` put them before texts. The folder appears in one step, whole.
 
     Args:
         encoder: From `toolkit.encoder.loading`; LoRA adapters are merged in it.
@@ -116,9 +117,14 @@ def _save(encoder: Encoder, folder: Path, precision: str) -> None:
     model.save_pretrained(decoder)
     _tokenizer(config, encoder.tokenizer).save_pretrained(decoder)
     transformer = Transformer(str(decoder), max_seq_length=config.max_tokens)
-    pooling = Pooling(encoder.width, pooling_mode=_POOLING[config.pooling])
+    pooling = Pooling(
+        encoder.width,
+        pooling_mode=_POOLING[config.pooling],
+        include_prompt=config.prefix_in_pooling,
+    )
     modules = [transformer, pooling, Normalize()]
-    SentenceTransformer(modules=modules, device="cpu").save(str(folder))
+    prompts = {"query": config.query_prefix or "", "document": config.positive_prefix or ""}
+    SentenceTransformer(modules=modules, prompts=prompts, device="cpu").save(str(folder))
     shutil.rmtree(decoder)
     readme = card(config, encoder.record, width=encoder.width, precision=precision)
     (folder / "README.md").write_text(readme, encoding="utf-8")
@@ -145,7 +151,7 @@ def _tokenizer(config: RunConfig, original: PreTrainedTokenizerBase) -> PreTrain
         eos_token=original.eos_token,
         unk_token=original.unk_token,
         pad_token=original.pad_token or stand_in(original)[1],
-        padding_side="right",  # causal attention: padding behind a text cannot reach it
+        padding_side="right",
         truncation_side=original.truncation_side,
         split_special_tokens=original.split_special_tokens,
         model_input_names=["input_ids", "attention_mask"],
@@ -158,7 +164,11 @@ def _template(config: RunConfig, tokenizer: PreTrainedTokenizerBase) -> str | No
 
     It stays as it is, so a chat template of the decoder's own goes. Only where an empty text would
     have no token, which no model takes, one of ours puts the tokenizer's `stand_in` in its place.
+    A prompt behind a template cannot be left out of the pooling, so where one is to be, there is
+    none, and an empty text without a prompt is an error.
     """
+    if not config.prefix_in_pooling:
+        return None
     nothing, blank = token_ids_of(("", " "), tokenizer, config)
     if nothing:
         return None

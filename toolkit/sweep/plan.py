@@ -44,6 +44,7 @@ FILE = "sweep.yaml"
 KEYS = ("title", "about", "base", "grid", "workers", "keep", "template")
 KEEP = ("none", "best", "all")
 MOST_RUNS = 100_000
+_LISTS = ("lora_targets", "matryoshka")  # Fields of which one value is a list.
 # The study's pairs, where the real lengths are not known yet (see `toolkit.flops`).
 QUERY_TOKENS, POSITIVE_TOKENS = 14, 64
 
@@ -165,8 +166,8 @@ def _plan(folder: Path, values: Any, template: str | Path | None) -> Plan:
 def expand(base: Any, grid: Any) -> tuple[RunConfig, ...]:
     """The distinct runs of a grid over a base, in order.
 
-    A list under a field means every one of its values; `lora_targets`, whose one value is a list
-    of names, takes a list of lists for several.
+    A list under a field means every one of its values; `lora_targets` and `matryoshka`, whose one
+    value is a list, take a list of lists for several.
 
     Raises:
         ToolkitError: An entry is malformed or impossible; the sentence counts entries from 1.
@@ -197,7 +198,7 @@ def _choices(key: Any, value: Any) -> list[Any]:
         return [value]
     if not value:
         raise ToolkitError(f"{reprlib.repr(key)} has an empty list: no run would come of it")
-    if key == "lora_targets" and all(isinstance(name, str) for name in value):
+    if key in _LISTS and not any(each is None or isinstance(each, list) for each in value):
         return [value]
     return value
 
@@ -210,12 +211,19 @@ def cost(config: RunConfig) -> RunCost:
             under one step.
     """
     from toolkit import decoders, methods
+    from toolkit.choices import nested_dimensions
     from toolkit.training import defaults
 
     decoder = decoders.find(config.decoder)
+    dimensions = nested_dimensions(config, decoder.shape.hidden)
     method = methods.resolve(config, decoder.shape)
     batch = config.batch_pairs or defaults.batch_pairs(decoder, config.budget_flop)
-    flops = _step_flops(decoder.shape, method, batch, config.max_tokens, config.checkpointing)
+    flops = _step_flops(
+        decoder.shape, method, batch, _lengths(config), config.checkpointing, dimensions
+    )
+    if config.negatives == "mined":
+        # As if every pair were seen once; each is embedded, and compared with a group of others.
+        flops += _mining_flops(decoder.shape, batch, _lengths(config))
     step = getattr(flops, config.flop_convention)
     steps = int(config.budget_flop // step)
     # Texts may be shorter than the study's: the run itself knows, and refuses as well.
@@ -247,18 +255,58 @@ def makespan(seconds: Iterable[float], workers: int) -> float:
 
 @lru_cache(maxsize=4096)
 def _step_flops(
-    shape: Any, method: Any, batch: int, max_tokens: int, checkpointing: bool
+    shape: Any,
+    method: Any,
+    batch: int,
+    lengths: tuple[int, int, int],
+    checkpointing: bool,
+    dimensions: tuple[int, ...],
 ) -> StepFlops:
-    """FLOPs of a step at the study's text lengths."""
+    """FLOPs of a step at texts of `_lengths`."""
     import numpy as np
 
     from toolkit.contrast.packing import plan_step
     from toolkit.flops import step_flops
 
-    queries = np.full(batch, min(QUERY_TOKENS, max_tokens))
-    positives = np.full(batch, min(POSITIVE_TOKENS, max_tokens))
-    execution = plan_step(np.concatenate([queries, positives]), checkpointing=checkpointing)
-    return step_flops(shape, method, queries, positives, execution)
+    queries, positives = (np.full(batch, each) for each in lengths[:2])
+    negatives = np.full(batch * lengths[2], lengths[1])
+    execution = plan_step(
+        np.concatenate([queries, positives, negatives]), checkpointing=checkpointing
+    )
+    return step_flops(
+        shape,
+        method,
+        queries,
+        positives,
+        execution,
+        negative_lengths=negatives,
+        dimensions=dimensions,
+    )
+
+
+def _lengths(config: RunConfig) -> tuple[int, int, int]:
+    """Tokens of a query and of a positive as in the study, with their prefixes at four letters a
+    token, and how many negatives a query has."""
+    prefixes = config.query_prefix or "", config.positive_prefix or ""
+    query, positive = (
+        min(tokens + -(-len(prefix) // 4), config.max_tokens)
+        for tokens, prefix in zip((QUERY_TOKENS, POSITIVE_TOKENS), prefixes, strict=True)
+    )
+    return query, positive, 0 if config.negatives == "none" else config.negatives_per_query or 1
+
+
+def _mining_flops(shape: Any, batch: int, lengths: tuple[int, int, int]) -> StepFlops:
+    """FLOPs of mining for a batch's pairs."""
+    import numpy as np
+
+    from toolkit.choices import GROUP
+    from toolkit.contrast.packing import plan_step
+    from toolkit.flops import StepFlops, forward_flops
+
+    texts = np.repeat(lengths[:2], batch)
+    found = forward_flops(shape, texts, plan_step(texts))
+    search = 2 * batch * GROUP * shape.hidden
+    return found + StepFlops(0, search, search)
 
 
 class _Loader(yaml.SafeLoader):

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import reprlib
 from collections.abc import Iterable
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 
 from toolkit import decoders
 from toolkit.cache import cache_folder
+from toolkit.encoder.encoder import SIDES, token_ids_of
 from toolkit.errors import ToolkitError, noting, refuse
-from toolkit.pairs.sources import read_pairs
+from toolkit.pairs.sources import NAMED, read_pairs
 from toolkit.pairs.split import split
+from toolkit.pairs.tokens import prefixes_of
 from toolkit.runs import RunConfig
 from toolkit.sweep.plan import FILE, Plan, cost
 from toolkit.training import defaults, tracking
@@ -104,7 +107,26 @@ def problems(config: RunConfig) -> list[ToolkitError]:
         _check_data(config)
     with noting(found):
         tracking.check(config.tracking)
+    with noting(found):
+        _check_prefixes(config)
     return found
+
+
+def _check_prefixes(config: RunConfig) -> None:
+    """Make sure that each prefix leaves room for a text, and ends where a token does.
+
+    Raises:
+        ToolkitError: It does not.
+    """
+    if config.query_prefix is None and config.positive_prefix is None:
+        return
+    decoder = decoders.find(config.decoder)
+    if decoder.source and not Path(decoder.source).is_dir():
+        return  # of a hub's decoder nothing is known before it is fetched
+    tokenizer = decoders.load_tokenizer(decoder)
+    encode = partial(token_ids_of, tokenizer=tokenizer, config=config)
+    for side in SIDES:
+        prefixes_of(config).tokens(side, encode, tokenizer)
 
 
 def _check_data(config: RunConfig) -> None:
@@ -118,12 +140,19 @@ def _check_data(config: RunConfig) -> None:
         raise ToolkitError("hub data needs `pip install decoders-to-encoders[export]`")
     source = config.source
     source.check()
+    if config.negatives == "given" and source.name in NAMED:
+        raise ToolkitError(f"data {source.name!r} names no negatives; use negatives: mined or none")
     if not source.is_file:
         return
     if Path(source.name).stat().st_size > _COUNTED_BYTES:
         next(read_pairs(source), None)
         return
     facts = split(source).facts
+    if config.negatives == "given" and not facts.negatives:
+        raise ToolkitError(
+            f"{source.name} names no negatives; give a column of them (negative_column), or use "
+            "negatives: mined or none"
+        )
     check_candidates(facts.held_out, config.candidates, facts)
     batch = config.batch_pairs
     if batch is None:

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 @dataclass(frozen=True)
 class State:
     """Where a run stands: steps done, seconds trained, its curve so far, its precision, and how
-    many equal texts it has masked.
+    many candidates it has masked.
 
     A run keeps its precision, even where it goes on on a machine that would have chosen another.
     """
@@ -38,6 +38,7 @@ class State:
     curve: list
     precision: str = "float32"
     masked: int = 0
+    masked_by_margin: int = 0
 
     @property
     def name(self) -> str:

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from toolkit.contrast.step import embed, equal_texts, info_nce
+from toolkit.contrast.loss import equal_texts, info_nce
+from toolkit.contrast.step import embed
 from toolkit.pairs.split import Facts
 from toolkit.pairs.tokens import Ragged, TokenisedPairs
 from toolkit.training.enough import check_candidates
@@ -45,6 +46,7 @@ class Evaluation:
         recall_at_1, recall_at_10: Share of queries whose positive is first, or in the first ten.
         mrr: Mean reciprocal rank of the positive.
         loss_by_origin: Mean loss of the pairs of each origin, over all candidates.
+        loss_by_dimension: Loss of the first so many features of the embeddings, by their number.
         masked: Candidates that were not counted as wrong, since their texts equal the right ones.
     """
 
@@ -53,6 +55,7 @@ class Evaluation:
     recall_at_10: float
     mrr: float
     loss_by_origin: dict[str, float] = field(default_factory=dict)
+    loss_by_dimension: dict[str, float] = field(default_factory=dict)
     masked: int = 0
 
 
@@ -99,22 +102,32 @@ def evaluate(
     temperature: float,
     pooling: str,
     precision: str = "auto",
+    dimensions: tuple[int, ...] = (),
 ) -> Evaluation:
-    """Loss and retrieval measures of an encoder on the fixed held-out set."""
+    """Loss and retrieval measures of an encoder on the fixed held-out set, and its loss where only
+    so many first features (`dimensions`) of each embedding are kept."""
     queries, positives = (
         embed(model, texts, pooling=pooling, precision=precision).float()
         for texts in (held_out.queries, held_out.positives)
     )
-    return evaluation_of(queries, positives, held_out, temperature=temperature)
+    return evaluation_of(
+        queries, positives, held_out, temperature=temperature, dimensions=dimensions
+    )
 
 
 def evaluation_of(
-    queries: torch.Tensor, positives: torch.Tensor, held_out: HeldOut, *, temperature: float
+    queries: torch.Tensor,
+    positives: torch.Tensor,
+    held_out: HeldOut,
+    *,
+    temperature: float,
+    dimensions: tuple[int, ...] = (),
 ) -> Evaluation:
     """Loss and retrieval measures of the held-out set's embeddings, whoever made them.
 
     Args:
         queries, positives: Shape [pairs, h], in the set's order.
+        dimensions: At which the loss is told for the first so many features as well.
     """
     found = equal_texts(held_out.queries.keys(), held_out.positives.keys())
     equal = None if found is None else torch.from_numpy(found).to(queries.device)
@@ -130,8 +143,18 @@ def evaluation_of(
         recall_at_10=(ranks <= 10).float().mean().item(),
         mrr=(1.0 / ranks.clamp(min=1)).mean().item(),
         loss_by_origin=_by_origin(losses.cpu().numpy(), held_out),
+        loss_by_dimension={
+            str(d): info_nce(queries[:, :d], positives[:, :d], temperature, equal).item()
+            for d in dimensions
+        },
         masked=0 if found is None else int(found.sum()),
     )
+
+
+def halvings(width: int) -> tuple[int, ...]:
+    """The dimensions at which truncation is told where a run was not trained for any: a half, a
+    quarter and an eighth of the width, from 8 on."""
+    return tuple(width >> k for k in (1, 2, 3) if width >> k >= 8)
 
 
 def _by_origin(losses: np.ndarray, held_out: HeldOut) -> dict[str, float]:

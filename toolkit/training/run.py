@@ -7,7 +7,7 @@ import os
 import time
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,16 +16,18 @@ import numpy as np
 import torch
 
 from toolkit import __version__, decoders, flops, machine, methods, provenance
+from toolkit.choices import GROUP, nested_dimensions
 from toolkit.contrast import distributed, precision
 from toolkit.contrast.packing import plan_step
 from toolkit.contrast.step import ContrastiveStep, StepResult
-from toolkit.pairs.tokens import TokenisedPairs, tokenise
+from toolkit.pairs.tokens import TokenisedData, TokenisedPairs, prefixes_of, tokenise
 from toolkit.runs import RunConfig, RunRecord, write_atomically
-from toolkit.training import checkpoints, defaults, kept
-from toolkit.training.evaluation import Evaluation, HeldOut, evaluate, held_out_set
+from toolkit.training import checkpoints, defaults, kept, mining
+from toolkit.training.enough import check_batch
+from toolkit.training.evaluation import Evaluation, HeldOut, evaluate, halvings, held_out_set
 from toolkit.training.folder import check_own
 from toolkit.training.guard import try_out
-from toolkit.training.schedule import Schedule, make_schedule, warmup_cosine
+from toolkit.training.schedule import Schedule, first_seen, make_schedule, pool_of, warmup_cosine
 from toolkit.training.tracking import tracked
 
 if TYPE_CHECKING:
@@ -69,7 +71,10 @@ class Run:
     train: TokenisedPairs
     held_out: HeldOut
     fingerprint: str
+    dimensions: tuple[int, ...] = ()
+    mining: flops.StepFlops = flops.NOTHING
     masked: int = 0
+    masked_by_margin: int = 0
     curve: list[tuple[int, float, float, float | None]] = field(default_factory=list)
 
 
@@ -86,6 +91,7 @@ def prepare(config: RunConfig) -> Run:
     """
     decoder = decoders.find(config.decoder)
     decoders.check_attention(config.decoder, config.attention, config.max_tokens)
+    dimensions = nested_dimensions(config, decoder.shape.hidden)
     method = methods.resolve(config, decoder.shape)
     batch_pairs = config.batch_pairs or defaults.batch_pairs(decoder, config.budget_flop)
     data = tokenise(
@@ -93,25 +99,72 @@ def prepare(config: RunConfig) -> Run:
         decoders.load_tokenizer(decoder),
         max_tokens=config.max_tokens,
         special_tokens=config.special_tokens,
+        prefixes=prefixes_of(config),
+        negatives=config.negatives == "given",
     )
+    products = precision.resolve(config.precision, decoder.shape.hidden, device())
+    cost = partial(step_cost, config, decoder.shape, method)
+    train, mined = _with_negatives(config, decoder, data, cost, batch_pairs, products)
     return Run(
         config=config,
         decoder=decoder,
         method=method,
-        precision=precision.resolve(config.precision, decoder.shape.hidden, device()),
+        precision=products,
         lr=config.lr or method.learning_rate(decoder),
         schedule=make_schedule(
-            data.train,
-            partial(step_cost, config, decoder.shape, method),
+            train,
+            cost,
             budget_flop=config.budget_flop,
             convention=config.flop_convention,
             batch_pairs=batch_pairs,
             max_pairs=config.max_pairs,
             seed=config.seed,
+            spent_before=mined,
         ),
-        train=data.train,
+        train=train,
         held_out=held_out_set(data.held_out, config.candidates, data.facts),
         fingerprint=data.facts.fingerprint,
+        dimensions=dimensions,
+        mining=mined,
+    )
+
+
+def _with_negatives(
+    config: RunConfig,
+    decoder: decoders.Decoder,
+    data: TokenisedData,
+    cost: Callable[..., flops.StepFlops],
+    batch_pairs: int,
+    products: str,
+) -> tuple[TokenisedPairs, flops.StepFlops]:
+    """The training side with the hard negatives that are asked for, and what mining them costs."""
+    if config.negatives == "none":
+        return data.train, flops.NOTHING
+    per_query = config.negatives_per_query or 1
+    if data.train.negatives is not None:
+        given = replace(data.train.negatives, per_query=per_query)
+        return replace(data.train, negatives=given), flops.NOTHING
+    pool = pool_of(data.train, config.max_pairs)
+    check_batch(len(pool), batch_pairs)
+    like = torch.empty(0, device=device())
+    order = first_seen(pool, config.seed)
+    some = order[:batch_pairs]
+    lengths = data.train.queries.lengths(some), data.train.positives.lengths(some)
+    column = config.flop_convention
+    step = cost(*lengths, np.tile(lengths[1], per_query))
+    group = order[:GROUP]
+    searching = mining.mining_flops(decoder.shape, data.train, group, like)
+    order = mining.reached(
+        order,
+        config.budget_flop,
+        getattr(step, column) / len(some),
+        getattr(searching, column) / len(group),
+    )
+    model = decoders.load(decoder, bidirectional=config.attention == "bidirectional")
+    found = mining.mined(model.to(device()), data, order, config, products)  # type: ignore[arg-type]
+    return (
+        replace(data.train, negatives=found),
+        mining.mining_flops(decoder.shape, data.train, order, like),
     )
 
 
@@ -121,14 +174,24 @@ def step_cost(
     method: methods.Method,
     queries: np.ndarray,
     positives: np.ndarray,
+    negatives: np.ndarray | None = None,
 ) -> flops.StepFlops:
     """FLOPs of one step of a run on texts of these token lengths."""
+    sides = [queries, positives, *([] if negatives is None else [negatives])]
     execution = plan_step(
-        np.concatenate((queries, positives)),
+        np.concatenate(sides),
         chunk_tokens=config.chunk_tokens,
         checkpointing=config.checkpointing,
     )
-    return flops.step_flops(shape, method, queries, positives, execution)
+    return flops.step_flops(
+        shape,
+        method,
+        queries,
+        positives,
+        execution,
+        negative_lengths=negatives,
+        dimensions=nested_dimensions(config, shape.hidden),
+    )
 
 
 def load_encoder(run: Run) -> PreTrainedModel:
@@ -245,10 +308,13 @@ def _train_steps(
     run.curve[:] = [tuple(point) for point in state.curve] if state else []
     run.precision = state.precision if state else run.precision
     run.masked = state.masked if state else 0
+    run.masked_by_margin = state.masked_by_margin if state else 0
     kind = distributed.SharedStep if distributed.size() > 1 else ContrastiveStep
     contrastive_step = kind(
         model,
         temperature=config.temperature,
+        dimensions=run.dimensions,
+        false_negative_margin=config.false_negative_margin,
         pooling=config.pooling,
         chunk_tokens=config.chunk_tokens,
         checkpointing=config.checkpointing,
@@ -265,8 +331,10 @@ def _train_steps(
         for group in optimizer.param_groups:
             group["lr"] = run.lr * warmup_cosine(step, schedule.steps, warmup=config.warmup)
         order = distributed.share(schedule.batch(step))
-        result = contrastive_step(run.train.queries.take(order), run.train.positives.take(order))
-        running.append((step, result))
+        sides = [run.train.queries.take(order), run.train.positives.take(order)]
+        if run.train.negatives is not None:
+            sides.append(run.train.negatives.take(order, schedule.epoch(step)))
+        running.append((step, contrastive_step(*sides)))
         done = step + 1
         due = folder is not None and time.monotonic() - saved > checkpoint_seconds
         pause = due or done in evaluated or done == schedule.steps
@@ -274,6 +342,7 @@ def _train_steps(
         come = [running.popleft() for _ in range(len(running) - ahead)]
         for past, one in come:
             loss, run.masked = one.loss, run.masked + one.masked
+            run.masked_by_margin += one.masked_by_margin
             if not math.isfinite(loss):
                 return past + 1, seconds + time.perf_counter() - started, loss
         optimizer.step()
@@ -295,7 +364,13 @@ def _train_steps(
             progress(point)
         if folder is not None and due and distributed.rank() == 0:
             state = checkpoints.State(
-                config.to_dict(), done, seconds, run.curve, run.precision, run.masked
+                config.to_dict(),
+                done,
+                seconds,
+                run.curve,
+                run.precision,
+                run.masked,
+                run.masked_by_margin,
             )
             checkpoints.save(folder, state, model, optimizer)
             saved = time.monotonic()
@@ -310,6 +385,7 @@ def _measure(run: Run, model: PreTrainedModel) -> Evaluation:
         temperature=config.temperature,
         pooling=config.pooling,
         precision=run.precision,
+        dimensions=run.dimensions or halvings(run.decoder.shape.hidden),
     )
 
 
@@ -351,6 +427,10 @@ def _record(run: Run, steps: int, seconds: float, final: Evaluation | None) -> R
         code_version=__version__,
         fingerprint=run.fingerprint,
         masked=run.masked,
+        masked_by_margin=run.masked_by_margin,
+        negatives_seen=int(schedule.negatives[steps - 1]),
+        mining_flop=run.mining.model,
+        loss_by_dimension=final.loss_by_dimension if final else {},
         loss_by_origin=final.loss_by_origin if final else {},
         revision=provenance.revision(),
         libraries=provenance.libraries(),

@@ -10,12 +10,12 @@ from functools import lru_cache
 import numpy as np
 
 from toolkit.errors import ToolkitError
-from toolkit.flops import CONVENTIONS, StepFlops
+from toolkit.flops import CONVENTIONS, NOTHING, StepFlops
 from toolkit.pairs.tokens import TokenisedPairs
 from toolkit.training.enough import check_batch
 
-# FLOPs of a step from the token lengths of its queries and of its positives.
-StepCost = Callable[[np.ndarray, np.ndarray], StepFlops]
+# FLOPs of a step from the token lengths of its queries, positives and, if any, hard negatives.
+StepCost = Callable[..., StepFlops]
 
 
 @dataclass(frozen=True)
@@ -28,6 +28,7 @@ class Schedule:
         spent: FLOPs of all steps up to and with each, int64, shape [steps, 3]: paper, model,
             hardware.
         tokens: Real tokens of all steps up to and with each, int64, shape [steps].
+        negatives: Hard negatives of all steps up to and with each, int64, shape [steps].
     """
 
     pool: np.ndarray
@@ -35,6 +36,7 @@ class Schedule:
     seed: int
     spent: np.ndarray
     tokens: np.ndarray
+    negatives: np.ndarray
 
     @property
     def steps(self) -> int:
@@ -43,6 +45,10 @@ class Schedule:
     def batch(self, step: int) -> np.ndarray:
         """Positions of the pairs of one step: a new seeded order of the whole pool each epoch."""
         return _batch(self.pool, self.batch_pairs, self.seed, step)
+
+    def epoch(self, step: int) -> int:
+        """How often the whole pool was seen before a step."""
+        return step // (len(self.pool) // self.batch_pairs)
 
 
 def make_schedule(
@@ -54,6 +60,7 @@ def make_schedule(
     batch_pairs: int,
     max_pairs: int | None = None,
     seed: int = 0,
+    spent_before: StepFlops = NOTHING,
 ) -> Schedule:
     """As many whole steps as the budget pays for, each counted at its real token lengths.
 
@@ -63,32 +70,55 @@ def make_schedule(
         budget_flop: FLOP to spend, in `convention` (paper, model or hardware).
         batch_pairs: Pairs a step. max_pairs: Use only so many distinct pairs.
         seed: Of the order of the pairs.
+        spent_before: What was spent before the first step, on mining negatives.
 
     Raises:
         ToolkitError: There are fewer pairs than a batch, or the budget is under one step.
     """
-    pool = pairs.first(min(max_pairs or len(pairs), len(pairs)))
+    pool = pool_of(pairs, max_pairs)
     check_batch(len(pool), batch_pairs)
     column = CONVENTIONS.index(convention)
     spent: list[tuple[int, int, int]] = []
     tokens: list[int] = []
-    total, seen = (0, 0, 0), 0
+    negatives: list[int] = []
+    total, seen, extra = (spent_before.paper, spent_before.model, spent_before.hardware), 0, 0
     while True:
         order = _batch(pool, batch_pairs, seed, len(spent))
-        queries, positives = pairs.queries.lengths(order), pairs.positives.lengths(order)
-        step = cost(queries, positives)
+        lengths = [pairs.queries.lengths(order), pairs.positives.lengths(order)]
+        if pairs.negatives is not None:
+            epoch = len(spent) // (len(pool) // batch_pairs)
+            lengths.append(pairs.negatives.lengths(order, epoch))
+            extra += len(lengths[-1])
+        step = cost(*lengths)
         total = (total[0] + step.paper, total[1] + step.model, total[2] + step.hardware)
         if total[column] > budget_flop:
             break
-        seen += int(queries.sum() + positives.sum())
+        seen += sum(int(each.sum()) for each in lengths)
         spent.append(total)
         tokens.append(seen)
+        negatives.append(extra)
+    if not spent and spent_before.model:
+        raise ToolkitError(
+            f"the budget of {budget_flop:.3g} FLOP leaves no step of {batch_pairs:,} pairs beside "
+            f"the mining of negatives; give a larger budget_flop or a smaller batch_pairs"
+        )
     if not spent:
         raise ToolkitError(
             f"the budget of {budget_flop:.3g} FLOP is under one step of {batch_pairs:,} pairs, "
             f"which costs {total[column]:.3g}; give a larger budget_flop or a smaller batch_pairs"
         )
-    return Schedule(pool, batch_pairs, seed, np.array(spent, np.int64), np.array(tokens, np.int64))
+    counts = (np.array(each, np.int64) for each in (spent, tokens, negatives))
+    return Schedule(pool, batch_pairs, seed, *counts)
+
+
+def pool_of(pairs: TokenisedPairs, max_pairs: int | None) -> np.ndarray:
+    """Positions of the pairs that a run may see."""
+    return pairs.first(min(max_pairs or len(pairs), len(pairs)))
+
+
+def first_seen(pool: np.ndarray, seed: int) -> np.ndarray:
+    """The pool in the order of the first epoch."""
+    return pool[_order(len(pool), seed, 0)]
 
 
 def warmup_cosine(step: int, steps: int, *, warmup: float, floor: float = 0.0) -> float:
