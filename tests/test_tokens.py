@@ -82,3 +82,42 @@ def test_ragged_texts_are_taken_in_any_order():
     assert taken.ids.tolist() == [3, 3, 3, 1]
     assert taken.lengths.tolist() == [3, 1]
     assert len(texts.take(np.array([], np.int64))) == 0
+
+
+@pytest.mark.parametrize("name", ["small-7k", "pieces"])
+@pytest.mark.parametrize("special", [True, False])
+def test_a_long_text_s_first_tokens_are_those_of_all_of_it(name, special):
+    from tokenizers import Tokenizer, models, pre_tokenizers
+    from transformers import PreTrainedTokenizerFast
+
+    from toolkit.pairs.tokens import token_ids
+
+    if name == "pieces":  # Reads no words: a text is one piece.
+        letters = {letter: i for i, letter in enumerate("abcdefghij \n.")}
+        backend = Tokenizer(models.BPE(vocab=letters, merges=[], unk_token="a"))
+        backend.pre_tokenizer = pre_tokenizers.Metaspace()
+        tokenizer = PreTrainedTokenizerFast(tokenizer_object=backend, unk_token="a")
+    else:
+        tokenizer = load_tokenizer(SMALL[name])
+    random = np.random.default_rng(0)
+    parts = [
+        "return",
+        " ",
+        "  ",
+        "\n    ",
+        "x = 1",
+        "é",
+        "東京",
+        "'s",
+        "\t",
+        "…",
+        " self.",
+        "0123",
+        "!",
+    ]
+    texts = ["".join(random.choice(parts, 400)) for _ in range(200)]
+    texts += [" " * 5000 + "end", "word" * 2000, "a b", "", "x" + "\n" * 3000 + "y z " * 400]
+    for length in (5, 75):
+        whole = tokenizer(texts, add_special_tokens=special, truncation=True, max_length=length)
+        found = token_ids(texts, tokenizer, max_tokens=length, special_tokens=special)
+        assert found == [list(ids) for ids in whole["input_ids"]]

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 _VERSION = 2
+_CHARACTERS = 8  # For each token that is kept, so many of a text are looked at first.
 _SIDES = ("train", "held_out")
 _TEXTS = ("queries", "positives")
 
@@ -298,14 +299,45 @@ def token_ids(
             f"max_tokens {max_tokens} leaves no room for a text beside the special tokens that "
             f"the tokenizer adds ({added}); give a larger one, or special_tokens: false"
         )
-    encoded = tokenizer(
-        [f"{prefix or ''}{text}" for text in texts],
-        add_special_tokens=special_tokens,
-        truncation=True,
-        max_length=max_tokens,
-        return_attention_mask=False,
-    )["input_ids"]
-    return [list(ids) for ids in encoded]
+
+    def encode(some: Sequence[str]) -> list[list[int]]:
+        encoded = tokenizer(
+            list(some),
+            add_special_tokens=special_tokens,
+            truncation=True,
+            max_length=max_tokens,
+            return_attention_mask=False,
+        )["input_ids"]
+        return [list(ids) for ids in encoded]
+
+    texts = [f"{prefix or ''}{text}" for text in texts]
+    if not _reads_word_by_word(tokenizer):
+        return encode(texts)
+    fronts = [_front(text, _CHARACTERS * max_tokens) for text in texts]
+    found = encode(fronts)
+    # A front that does not fill all tokens says nothing of what is behind it.
+    short = [i for i, ids in enumerate(found) if len(ids) < max_tokens and fronts[i] != texts[i]]
+    for place, ids in zip(short, encode([texts[i] for i in short]) if short else [], strict=True):
+        found[place] = ids
+    return found
+
+
+def _reads_word_by_word(tokenizer: PreTrainedTokenizerBase) -> bool:
+    """Whether the tokens of a text's front, cut before a blank, are the first of the whole text's:
+    byte-level BPE splits into words from the left before all else (Radford et al. 2019)."""
+    backend = getattr(tokenizer, "backend_tokenizer", None)
+    right = tokenizer.truncation_side == "right"
+    return backend is not None and right and "ByteLevel" in str(backend.pre_tokenizer)
+
+
+def _front(text: str, characters: int) -> str:
+    """The front of a long text, cut before a blank behind a word."""
+    place = characters if len(text) > characters else 0
+    while place > 0:
+        place = text.rfind(" ", 0, place)
+        if place > 0 and not text[place - 1].isspace():
+            return text[:place]
+    return text
 
 
 def stand_in(tokenizer: PreTrainedTokenizerBase) -> tuple[int, str]:
