@@ -58,6 +58,11 @@ MISTAKES = {
         'winners_by_budget = ["bias" for budget in study.budgets]',
         "times_seen = recommend_from(study, budget_flop=high).data.epochs * 2",
     ),
+    "07_your_own_pairs": (
+        "def similarity(a, b):\n    return a + b",
+        "held_out = 400",
+        "def overlap(query, answer):\n    return len(content(query) & content(answer))",
+    ),
 }
 
 
@@ -131,7 +136,7 @@ def test_the_folded_solution_is_right(played):
         assert said(cell) == f"Exercise {number}: right.\n"
 
 
-def test_there_are_six_walkthroughs():
+def test_there_are_seven_walkthroughs():
     assert [path.stem for path in WALKTHROUGHS] == sorted(MISTAKES)
 
 
