@@ -357,3 +357,25 @@ def test_a_prefix_is_part_of_what_the_cache_knows_tokens_by(easy):
     configs = [RunConfig.from_dict({**easy, "query_prefix": p}) for p in (None, "a:", "b:")]
     found = {tokenise(c.source, tokenizer, prefixes=prefixes_of(c)).identity for c in configs}
     assert len(found) == 3
+
+
+def test_the_recipe_tells_apart_what_a_sweep_varied_and_names_the_better():
+    import pandas as pd
+
+    from toolkit import synthetic
+    from toolkit.recipe.recommendation import recommend_from
+    from toolkit.recipe.study import Study
+
+    causal = synthetic.run_table()
+    causal = causal[causal["method"] == "full"].assign(attention="causal", seed=0)
+    better = causal.assign(attention="bidirectional", loss=causal["loss"] * 0.9)
+    study = Study.of(pd.concat([causal, better], ignore_index=True), draws=50)
+    assert set(study.best["attention"]) == {"bidirectional"}
+    ((method_, name, value, wins, cells),) = study.chosen
+    assert (method_, name, value) == ("full", "attention", "bidirectional") and wins == cells > 3
+    notes = [
+        note.values
+        for note in recommend_from(study, budget_flop=1e12).notes
+        if note.kind == "chosen"
+    ]
+    assert notes[0]["value"] == "bidirectional"

@@ -131,6 +131,10 @@ _SENTENCES: dict[str, Callable[[Mapping[str, Any]], str]] = {
     "varied": lambda v: (
         f"{method_name(v['method'])}: several values of {' and '.join(v['settings'])} were tried"
     ),
+    "chosen": lambda v: (
+        f"{method_name(v['method'])}: {v['setting']} {v['value']} did best at {v['wins']} of the "
+        f"{v['cells']} sizes and budgets at which it was varied"
+    ),
     "apart": lambda v: (
         f"{' and '.join(map(method_name, v['methods']))}: far from the best, with exponents of "
         "their own, so as not to bend the others'"

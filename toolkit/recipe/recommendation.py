@@ -211,6 +211,8 @@ def _notes(study: Study) -> tuple[Finding, ...]:
     varied = {method: names for method, names in study.varied.items() if names}
     notes = [Finding("best-settings")] if varied else []
     notes += [Finding("varied", {"method": m, "settings": names}) for m, names in varied.items()]
+    names = ("method", "setting", "value", "wins", "cells")
+    notes += [Finding("chosen", dict(zip(names, each, strict=True))) for each in study.chosen]
     apart = [m for m in study.methods if m not in study.surface.contenders]
     if apart:
         notes.append(Finding("apart", {"methods": tuple(apart)}))
