@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 POOLINGS = ("mean", "last")
 ATTENTIONS = ("causal", "bidirectional")
 SETS = ("see-also",)  # Of texts that data may be told to leave out.
+SCHEDULES = ("cosine", "trunk")
 PRECISIONS = ("auto", "float32", "bfloat16")
 TRACKERS = ("none", "tensorboard", "mlflow", "wandb")
 ENDED = ("finished", "diverged")
@@ -103,6 +104,12 @@ class RunConfig:
             their defaults; what each means, and whose it is: `toolkit.methods.SETTINGS`.
         weight_decay: Of AdamW, not on biases and norms.
         warmup: Share of the steps with a linearly growing learning rate.
+        schedule: Of the learning rate after the warm-up: cosine down to zero, or trunk: constant,
+            then a cooldown to zero as one minus a square root. Runs of one trunk and different
+            budgets are the same run up to where each cools down (`toolkit.training.trunk`).
+        cooldown: trunk only: share of the steps that cool down.
+        warmup_flop: trunk only: the warm-up as FLOP, the same for all budgets of a trunk; None
+            for the share `warmup`. A sweep gives runs that share a trunk that of the smallest.
         candidates: Size of the fixed held-out set, and so candidates of its loss.
         checkpointing: Recompute blocks in the backward pass to save memory.
         chunk_tokens: Tokens of one chunk of the cached-gradient step; None chooses by memory.
@@ -148,6 +155,9 @@ class RunConfig:
     lora_targets: tuple[str, ...] | None = part("setting", None)
     weight_decay: float = part("setting", 0.1)
     warmup: float = part("setting", 0.1)
+    schedule: str = part("setting", "cosine", late=True)
+    cooldown: float | None = part("setting", None, late=True)
+    warmup_flop: float | None = part("setting", None, late=True)
     candidates: int = part("must agree", 1024)
     checkpointing: bool = part("no matter", False)
     chunk_tokens: int | None = part("no matter", None)
@@ -166,8 +176,9 @@ class RunConfig:
         one_of("tracking", self.tracking, TRACKERS)
         if self.without is not None:
             one_of("without", self.without, SETS)
+        one_of("schedule", self.schedule, SCHEDULES)
         positive = ("budget_flop", "temperature", "lr", "batch_pairs", "max_pairs", "max_tokens")
-        for name in (*positive, "chunk_tokens"):
+        for name in (*positive, "chunk_tokens", "warmup_flop"):
             value = getattr(self, name)
             if value is not None and not (value > 0 and math.isfinite(value)):
                 raise ToolkitError(f"{name} must be a positive finite number, not {value}")
@@ -180,6 +191,13 @@ class RunConfig:
             raise ToolkitError(
                 f"warmup is a share of the steps, from 0 to below 1, not {self.warmup}"
             )
+        if self.cooldown is not None and not 0 < self.cooldown <= 1:
+            raise ToolkitError(
+                f"cooldown is a share of the steps, above 0 up to 1, not {self.cooldown}"
+            )
+        for name in ("cooldown", "warmup_flop"):
+            if getattr(self, name) is not None and self.schedule != "trunk":
+                raise ToolkitError(f"{name} belongs to schedule trunk, not {self.schedule}")
         if not 0 <= self.skip_bad < 1:
             raise ToolkitError(
                 f"skip_bad is a share of the rows, from 0 to below 1, not {self.skip_bad}"
@@ -263,6 +281,8 @@ SYNONYMS = {
     "trained_blocks": ("layers", "unfrozen", "unfrozen_layers", "trainable_layers"),
     "warmup": ("warmup_ratio", "warmup_steps", "warmup_fraction"),
     "weight_decay": ("wd", "decay"),
+    "schedule": ("lr_scheduler", "lr_scheduler_type", "scheduler"),
+    "cooldown": ("cooldown_ratio", "decay_ratio"),
     "candidates": ("eval_size", "n_candidates", "held_out"),
     "checkpointing": ("gradient_checkpointing", "grad_checkpointing"),
     "chunk_tokens": ("mini_batch_size", "chunk_size", "micro_batch_size"),
@@ -333,6 +353,8 @@ class RunRecord:
         loss_by_dimension: Held-out loss of the first so many features, by their number.
         loss_by_origin: Of a mixed data source, the held-out loss of each origin's pairs.
         revision, libraries: Of the code, and the versions of what it stands on.
+        flop_inherited: Of `flop_model`, what another run had already spent on the steps that both
+            share (`schedule: trunk`): what the run did cost is the rest.
 
     Example:
         >>> config = d2e.RunConfig(
@@ -378,6 +400,7 @@ class RunRecord:
     loss_by_dimension: dict = field(default_factory=dict)
     revision: str = ""
     libraries: str = ""
+    flop_inherited: int = 0
 
     def row(self) -> dict[str, Any]:
         """The run's row of the table: its configuration, overlaid with what came of it."""

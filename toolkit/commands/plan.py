@@ -10,7 +10,7 @@ from typing import Any
 
 from toolkit import hardware
 from toolkit.arguments import positive, whole
-from toolkit.sweep import keeping
+from toolkit.sweep import keeping, trunks
 from toolkit.sweep.folders import RunState
 from toolkit.sweep.plan import Plan, RunCost, cost, makespan, rates, read_plan
 from toolkit.sweep.preflight import validate
@@ -89,6 +89,7 @@ def _facts(
     """The sweep's totals: all of it, and what is left to do."""
     seen = rates(states)
     workers = workers or plan.workers or hardware.cpu_cores()
+    shared = trunks.shares(plan.configs)
     left = [price for state, price in zip(states, costs, strict=True) if not state.ended]
     flop = sum(price.flop for price in left)
     disk, most = keeping.disk_left(plan, states, workers)
@@ -100,6 +101,11 @@ def _facts(
         "ended": len(states) - len(left),
         "flop_model": sum(price.flop for price in costs),
         "flop_model_left": flop,
+        "flop_model_by_trunks": sum(
+            price.flop * shared.get(state.config, 1.0)
+            for state, price in zip(states, costs, strict=True)
+        ),
+        "alone": trunks.left_alone(plan.configs),
         "cpu_workers": workers,
         "cpu_seconds_left": makespan((price.seconds(seen) for price in left), workers),
         "cpu_rates_from": "finished runs" if seen else "a guess",
@@ -156,6 +162,14 @@ def _lines(
             f"{n_runs(len(lost))} ended before this was asked for and kept none; to do one again: "
             f"python -m toolkit train {folder} --keep"
         )
+    alone, shared = facts["flop_model"], facts["flop_model_by_trunks"]
+    if shared < alone:
+        print(
+            f"budgets share trunks: {scientific(shared)} model FLOP for all runs instead of "
+            f"{scientific(alone)} ({1 - shared / alone:.0%} less)"
+        )
+    for line in facts["alone"]:
+        print(line)
     if facts["planned"] == facts["ended"]:
         return
     seconds, workers = facts["cpu_seconds_left"], facts["cpu_workers"]

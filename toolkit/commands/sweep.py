@@ -10,7 +10,8 @@ from toolkit.arguments import positive, resources, whole
 from toolkit.sweep.execution import Summary, default_workers, run_sweep
 from toolkit.sweep.folders import RunState
 from toolkit.sweep.plan import Plan, cost, makespan, rates, read_plan
-from toolkit.text import duration
+from toolkit.sweep.trunks import spent
+from toolkit.text import duration, scientific
 
 HELP = "execute what is missing of a sweep, one notebook a run, several at a time"
 
@@ -126,6 +127,12 @@ def _show(summary: Summary, sweep: str) -> None:
         if state.name in ("failed", "diverged", "interrupted"):
             print(_line(state))
     print(f"{counts}; {duration(summary.seconds)}; the run table is {sweep}/runs.csv")
+    alone, paid = spent(summary.states)
+    if paid < alone:
+        print(
+            f"{scientific(alone)} model FLOP if each run had been made alone; by shared trunks "
+            f"{scientific(paid)} ({1 - paid / alone:.0%} less)"
+        )
     if any(state.name == "failed" for state in summary.states):
         print("failed runs are tried again with --retry-failed")
     if any(state.name in ("planned", "interrupted") for state in summary.states):

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING
 from toolkit import hardware
 from toolkit.errors import ToolkitError
 from toolkit.runs import table_csv, write_atomically
-from toolkit.sweep import keeping, locks
+from toolkit.sweep import keeping, locks, trunks
 from toolkit.sweep.folders import STATES, RunFolder, RunState
 from toolkit.sweep.plan import Plan, cost, rates
 from toolkit.sweep.preflight import validate
@@ -219,14 +219,23 @@ def run_sweep(
                     timeout=timeout,
                     resources=resources,
                 )
+            shared = trunks.families(plan.configs)
+            trunks.prepare(plan.folder, shared)
+            later = {config for family in shared for config in family.branches}
+            # Trunks go first, for what branches off them has to find their checkpoints.
+            turns = [
+                [x for x in folders if (x.config in later) is after] for after in (False, True)
+            ]
             with crew, _stop_on_signal(crew):
-                for state in crew.work(folders):
-                    states[state.config] = state
-                    if state.ended:
-                        write_table(plan, states.values())
-                        keeping.prune(plan, states.values())
-                    ended(state)
+                for turn in turns:
+                    for state in crew.work(turn) if turn and not crew.stopped.is_set() else ():
+                        states[state.config] = state
+                        if state.ended:
+                            write_table(plan, states.values())
+                            keeping.prune(plan, states.values())
+                        ended(state)
                 stopped = crew.stopped.is_set()
+            trunks.clear(plan.folder, shared, states)
         write_table(plan, states.values())
         keeping.prune(plan, states.values())
     return Summary(tuple(states.values()), len(todo), time.monotonic() - begin, stopped)

@@ -34,6 +34,7 @@ import yaml
 from toolkit.errors import ToolkitError, nearest
 from toolkit.hardware import cpu_rate
 from toolkit.runs import RunConfig
+from toolkit.sweep import trunks
 from toolkit.sweep.folders import RunFolder, RunState
 from toolkit.sweep.templates import DEFAULT, Template, find
 
@@ -189,7 +190,7 @@ def expand(base: Any, grid: Any) -> tuple[RunConfig, ...]:
                 configs[RunConfig.from_dict(dict(zip(lists, values, strict=True)))] = None
         except ToolkitError as error:
             raise ToolkitError(f"grid entry {number}: {error}") from error
-    return tuple(configs)
+    return tuple(dict.fromkeys(trunks.with_warmup(configs)))
 
 
 def _choices(key: Any, value: Any) -> list[Any]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -29,6 +30,8 @@ class State:
     """Where a run stands: steps done, seconds trained, its curve so far, its precision, and how
     many candidates it has masked.
 
+    `inherited` of its model FLOP were another run's (`toolkit.training.trunk`).
+
     A run keeps its precision, even where it goes on on a machine that would have chosen another.
     """
 
@@ -39,14 +42,22 @@ class State:
     precision: str = "float32"
     masked: int = 0
     masked_by_margin: int = 0
+    inherited: int = 0
 
     @property
     def name(self) -> str:
         return f"checkpoint-{self.step:09d}"
 
 
-def save(folder: Path, state: State, model: nn.Module, optimizer: torch.optim.Optimizer) -> None:
-    """Write a checkpoint under `folder`, then remove the older ones."""
+def save(
+    folder: Path,
+    state: State,
+    model: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    *,
+    alone: bool = True,
+) -> None:
+    """Write a checkpoint under `folder`, then remove the older ones if it is to be `alone`."""
     building = folder / f".{state.name}.{os.getpid()}.tmp"
     shutil.rmtree(building, ignore_errors=True)
     building.mkdir(parents=True)
@@ -61,24 +72,38 @@ def save(folder: Path, state: State, model: nn.Module, optimizer: torch.optim.Op
     final = folder / state.name
     shutil.rmtree(final, ignore_errors=True)
     building.rename(final)
-    remove(folder, keep=final)
+    if alone:
+        remove(folder, keep=final)
 
 
-def restore(
-    folder: Path, config: RunConfig, model: nn.Module, optimizer: torch.optim.Optimizer
-) -> State | None:
-    """Bring back the newest whole checkpoint of this configuration; None where there is none."""
+def newest(
+    folder: Path, fits: Callable[[RunConfig], bool], *, last: int | None = None
+) -> tuple[Path, State] | None:
+    """The newest whole checkpoint under `folder`; None where there is none.
+
+    Args:
+        fits: Whether one of a run of this configuration may be taken.
+        last: The latest step that may be taken.
+    """
     for path in sorted(folder.glob("checkpoint-*"), reverse=True):
-        state = _read(path)
-        if state is None or as_made(state.config) != config:
-            continue
-        rest = torch.load(path / "optimizer.pt", weights_only=True, map_location="cpu")
-        if not weights.read(model, path / "trained.safetensors"):
-            continue
-        optimizer.load_state_dict(rest["optimizer"])
-        torch.set_rng_state(rest["rng"])
-        return state
+        state = read(path)
+        if (
+            state is not None
+            and fits(as_made(state.config))
+            and (last is None or state.step <= last)
+        ):
+            return path, state
     return None
+
+
+def restore(path: Path, model: nn.Module, optimizer: torch.optim.Optimizer) -> bool:
+    """Bring back a whole checkpoint; False where it is another model's, and nothing is done."""
+    rest = torch.load(path / "optimizer.pt", weights_only=True, map_location="cpu")
+    if not weights.read(model, path / "trained.safetensors"):
+        return False
+    optimizer.load_state_dict(rest["optimizer"])
+    torch.set_rng_state(rest["rng"])
+    return True
 
 
 def remove(folder: Path, keep: Path | None = None) -> None:
@@ -88,7 +113,12 @@ def remove(folder: Path, keep: Path | None = None) -> None:
             shutil.rmtree(path, ignore_errors=True)
 
 
-def _read(path: Path) -> State | None:
+def remove_one(path: Path) -> None:
+    """Remove a checkpoint that is of no use."""
+    shutil.rmtree(path, ignore_errors=True)
+
+
+def read(path: Path) -> State | None:
     """The state of a whole checkpoint; None where a file is missing or damaged."""
     try:
         values = json.loads((path / "state.json").read_text(encoding="utf-8"))

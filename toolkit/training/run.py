@@ -21,13 +21,22 @@ from toolkit.contrast import distributed, precision
 from toolkit.contrast.packing import plan_step
 from toolkit.contrast.step import ContrastiveStep, StepResult
 from toolkit.pairs.tokens import TokenisedData, TokenisedPairs, prefixes_of, tokenise
-from toolkit.runs import RunConfig, RunRecord, write_atomically
-from toolkit.training import checkpoints, defaults, kept, mining
+from toolkit.runs import RunConfig, RunRecord, as_made, write_atomically
+from toolkit.training import checkpoints, defaults, kept, mining, trunk
 from toolkit.training.enough import check_batch
 from toolkit.training.evaluation import Evaluation, HeldOut, evaluate, halvings, held_out_set
 from toolkit.training.folder import check_own
 from toolkit.training.guard import try_out
-from toolkit.training.schedule import Schedule, first_seen, make_schedule, pool_of, warmup_cosine
+from toolkit.training.schedule import (
+    Schedule,
+    affordable,
+    cooldown_start,
+    first_seen,
+    make_schedule,
+    pool_of,
+    trunk_rate,
+    warmup_cosine,
+)
 from toolkit.training.tracking import tracked
 
 if TYPE_CHECKING:
@@ -75,6 +84,7 @@ class Run:
     mining: flops.StepFlops = flops.NOTHING
     masked: int = 0
     masked_by_margin: int = 0
+    inherited: int = 0
     curve: list[tuple[int, float, float, float | None]] = field(default_factory=list)
 
 
@@ -303,12 +313,14 @@ def _train_steps(
     """
     config, schedule = run.config, run.schedule
     spent = schedule.spent[:, flops.CONVENTIONS.index(config.flop_convention)]
-    state = folder and checkpoints.restore(folder, config, model, optimizer)
+    shared = trunk.Trunk.of(folder, config, schedule.batch_pairs, spent)
+    state = folder and _restore(run, folder, shared, model, optimizer)
     first, seconds = (state.step, state.seconds) if state else (0, 0.0)
     run.curve[:] = [tuple(point) for point in state.curve] if state else []
     run.precision = state.precision if state else run.precision
     run.masked = state.masked if state else 0
     run.masked_by_margin = state.masked_by_margin if state else 0
+    run.inherited = state.inherited if state else 0
     kind = distributed.SharedStep if distributed.size() > 1 else ContrastiveStep
     contrastive_step = kind(
         model,
@@ -325,11 +337,12 @@ def _train_steps(
     # A GPU works on while the losses of steps before come in; a processor has them at once.
     on_gpu = contrastive_step.body.like.is_cuda
     running: deque[tuple[int, StepResult]] = deque()
+    rate = _rate(run, spent)
     loss, saved = 0.0, time.monotonic()
     for step in range(first, schedule.steps):
         started = time.perf_counter()
         for group in optimizer.param_groups:
-            group["lr"] = run.lr * warmup_cosine(step, schedule.steps, warmup=config.warmup)
+            group["lr"] = run.lr * rate(step)
         order = distributed.share(schedule.batch(step))
         sides = [run.train.queries.take(order), run.train.positives.take(order)]
         if run.train.negatives is not None:
@@ -337,7 +350,8 @@ def _train_steps(
         running.append((step, contrastive_step(*sides)))
         done = step + 1
         due = folder is not None and time.monotonic() - saved > checkpoint_seconds
-        pause = due or done in evaluated or done == schedule.steps
+        branching = shared is not None and shared.missing(done) and distributed.rank() == 0
+        pause = due or branching or done in evaluated or done == schedule.steps
         ahead = 1 if on_gpu and not pause else 0
         come = [running.popleft() for _ in range(len(running) - ahead)]
         for past, one in come:
@@ -362,7 +376,7 @@ def _train_steps(
             if point.step % drawn == 0 or point.held_out is not None or point.step == point.steps:
                 run.curve.append((point.step, point.flop, point.loss, point.held_out))
             progress(point)
-        if folder is not None and due and distributed.rank() == 0:
+        if (due or branching) and distributed.rank() == 0:
             state = checkpoints.State(
                 config.to_dict(),
                 done,
@@ -371,10 +385,45 @@ def _train_steps(
                 run.precision,
                 run.masked,
                 run.masked_by_margin,
+                run.inherited,
             )
-            checkpoints.save(folder, state, model, optimizer)
-            saved = time.monotonic()
+            if shared is not None and branching:
+                checkpoints.save(shared.folder, state, model, optimizer, alone=False)
+            if folder is not None and due:
+                checkpoints.save(folder, state, model, optimizer)
+                saved = time.monotonic()
     return schedule.steps, seconds, loss
+
+
+def _restore(
+    run: Run,
+    folder: Path,
+    shared: trunk.Trunk | None,
+    model: PreTrainedModel,
+    optimizer: torch.optim.Optimizer,
+) -> checkpoints.State | None:
+    """Bring back the latest state that there is: the run's own, or of a trunk that it shares."""
+    own = checkpoints.newest(folder, lambda held: held == run.config)
+    found = shared.newest(own[1].step if own else 0) if shared else None
+    for path, state in (x for x in (found, own) if x is not None):
+        if checkpoints.restore(path, model, optimizer):
+            if as_made(state.config) == run.config:
+                return state
+            return replace(state, inherited=int(run.schedule.spent[state.step - 1, 1]))
+    return None
+
+
+def _rate(run: Run, spent: np.ndarray) -> Callable[[int], float]:
+    """The learning rate's share of its peak at each step."""
+    config, steps = run.config, run.schedule.steps
+    if config.schedule == "cosine":
+        return partial(warmup_cosine, steps=steps, warmup=config.warmup)
+    warming = round(config.warmup * steps)
+    if config.warmup_flop is not None:
+        warming = affordable(spent, config.warmup_flop)
+    return partial(
+        trunk_rate, steps=steps, warming=warming, start=cooldown_start(steps, config.cooldown)
+    )
 
 
 def _measure(run: Run, model: PreTrainedModel) -> Evaluation:
@@ -436,6 +485,7 @@ def _record(run: Run, steps: int, seconds: float, final: Evaluation | None) -> R
         libraries=provenance.libraries(),
         curve=tuple(run.curve),
         precision=run.precision,
+        flop_inherited=run.inherited,
     )
 
 

@@ -134,6 +134,35 @@ def warmup_cosine(step: int, steps: int, *, warmup: float, floor: float = 0.0) -
     return floor + (1 - floor) * 0.5 * (1 + math.cos(math.pi * done))
 
 
+DEFAULT_COOLDOWN = 0.2
+
+
+def trunk_rate(step: int, steps: int, *, warming: int, start: int) -> float:
+    """The learning rate's share of its peak: warm-up, constant, then 1 − √ down to zero.
+
+    Equal in loss to cosine at each of its lengths, where only the cooldown depends on the length
+    (Hägele et al. 2024, "Scaling Laws and Compute-Optimal Training Beyond Fixed Training
+    Durations").
+
+    Args:
+        step: From 0. steps: Of the whole run. warming: Steps of the warm-up. start: The first step
+            of the cooldown.
+    """
+    rising = min(1.0, (step + 1) / (warming + 1))
+    return rising * (1 - math.sqrt(max(0, step - start) / (steps - start)))
+
+
+def cooldown_start(steps: int, cooldown: float | None) -> int:
+    """The first step of the cooldown: those before are the same at every budget."""
+    share = DEFAULT_COOLDOWN if cooldown is None else cooldown
+    return steps - max(1, round(share * steps))
+
+
+def affordable(spent: np.ndarray, budget_flop: float) -> int:
+    """How many steps a budget pays for, of steps that cost so much up to and with each."""
+    return int(np.searchsorted(spent, budget_flop, side="right"))
+
+
 def _batch(pool: np.ndarray, batch_pairs: int, seed: int, step: int) -> np.ndarray:
     epoch, within = divmod(step, len(pool) // batch_pairs)
     order = _order(len(pool), seed, epoch)
