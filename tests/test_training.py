@@ -78,10 +78,11 @@ def test_a_damaged_checkpoint_is_not_used(easy, tmp_path, damaged):
     optimizer = make_optimizer(model, lr=run.lr, weight_decay=0.1)
     state = checkpoints.State(run.config.to_dict(), 3, 1.0, [])
     checkpoints.save(tmp_path, state, model, optimizer)
-    assert checkpoints.restore(tmp_path, run.config, model, optimizer) == state
+    assert checkpoints.newest(tmp_path, run.config.__eq__) == (tmp_path / state.name, state)
+    assert checkpoints.restore(tmp_path / state.name, model, optimizer)
     file = tmp_path / state.name / damaged
     file.write_bytes(file.read_bytes()[:-20])
-    assert checkpoints.restore(tmp_path, run.config, model, optimizer) is None
+    assert checkpoints.newest(tmp_path, run.config.__eq__) is None
 
 
 def test_a_checkpoint_of_another_configuration_is_not_used(easy, tmp_path):
@@ -90,7 +91,7 @@ def test_a_checkpoint_of_another_configuration_is_not_used(easy, tmp_path):
     optimizer = make_optimizer(model, lr=run.lr, weight_decay=0.1)
     other = replace(run.config, seed=5).to_dict()
     checkpoints.save(tmp_path, checkpoints.State(other, 3, 1.0, []), model, optimizer)
-    assert checkpoints.restore(tmp_path, run.config, model, optimizer) is None
+    assert checkpoints.newest(tmp_path, run.config.__eq__) is None
 
 
 def test_a_loss_that_is_no_number_is_recorded_as_diverged(easy, tmp_path):

@@ -6,9 +6,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from tests.sweeps import WRITE, make_sweep
+from toolkit.cli import main
 from toolkit.errors import ToolkitError
 from toolkit.runs import RunConfig
 from toolkit.sweep import trunks
+from toolkit.sweep.execution import run_sweep
 from toolkit.sweep.folders import RunFolder
 from toolkit.sweep.plan import expand
 from toolkit.training import checkpoints, trunk
@@ -154,3 +157,24 @@ def test_settings_of_a_schedule_are_checked(values, words):
 def test_a_budget_below_one_step_is_refused_on_a_trunk_too(family):
     with pytest.raises(ToolkitError, match="under one step"):
         train(replace(family[0], budget_flop=1e3, warmup_flop=None))
+
+
+def test_a_sweep_makes_its_trunk_first_and_tells_both_costs(tmp_path, capsys):
+    body = (
+        "from dataclasses import replace\n"
+        "from toolkit.training import trunk\n"
+        "place = trunk.place(Path(folder).parent.parent, config, 16)\n"
+        "assert (place / trunk.FILE).exists()\n"
+        "record = replace(record, flop_model=100, flop_inherited=80 if budget_flop < 3e9 else 0)\n"
+        + WRITE
+    )
+    grid = "  - {budget_flop: [1e9, 3e9, 2e9], batch_pairs: 16, schedule: trunk}\n"
+    plan = make_sweep(tmp_path, grid, body)
+    ended = []
+    summary = run_sweep(plan, workers=2, ended=lambda state: ended.append(state))
+    assert summary.ok, [state.reason for state in summary.states]
+    assert ended[0].config.budget_flop == 3e9
+    assert trunks.spent(summary.states) == (300, 140)
+    assert not list((tmp_path / "trunks").iterdir()), "nothing needs them any more"
+    assert main(["plan", str(tmp_path), "--template", str(tmp_path / "template.ipynb")]) == 0
+    assert "budgets share trunks" in capsys.readouterr().out

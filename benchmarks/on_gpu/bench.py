@@ -22,9 +22,9 @@ from toolkit.contrast.step import ContrastiveStep, embed
 from toolkit.decoders import KNOWN, Shape
 from toolkit.errors import ToolkitError
 from toolkit.flops import step_flops
-from toolkit.methods import apply, resolve
+from toolkit.methods import METHODS, resolve
 from toolkit.pairs.tokens import Ragged
-from toolkit.runs import METHODS, RunConfig
+from toolkit.runs import RunConfig
 
 LARGE = ("pythia-70m", "pythia-410m", "pythia-1.4b")
 SMALL = ("small-15k",)
@@ -79,7 +79,7 @@ def trained_step(
     shape = KNOWN[decoder].shape
     model = random_decoder(shape, place.device)
     method = resolve(RunConfig(decoder, 1, name), shape)
-    apply(model, method, seed=0)
+    method.apply(model, seed=0)
     model.to(place.device)
     step = ContrastiveStep(model, temperature=1 / 40)
     optimizer = torch.optim.AdamW(step.trained, lr=1e-6, fused=True)

@@ -24,8 +24,8 @@ from on_gpu.process import Skip
 from toolkit.contrast import attention, bodies
 from toolkit.contrast.distributed import SharedStep, joined, share
 from toolkit.contrast.step import ContrastiveStep, embed
-from toolkit.methods import Method, apply, resolve
-from toolkit.runs import METHODS, RunConfig
+from toolkit.methods import METHODS, Method, resolve
+from toolkit.runs import RunConfig
 
 # Of float32 against float64, relative; and the cosine of bfloat16's gradients with float32's.
 CLOSE, ALIKE = 1e-3, 0.99
@@ -56,7 +56,7 @@ def tuned(kind: str, name: str, device: str, dtype: torch.dtype = torch.float32)
     if name == "lora":
         need("peft", "LoRA")
     model = tiny(kind, "cpu")
-    apply(model, resolved(kind, name), seed=0)
+    resolved(kind, name).apply(model, seed=0)
     torch.manual_seed(1)
     for key, parameter in model.named_parameters():
         if ".lora_" in key:
