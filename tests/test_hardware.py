@@ -44,11 +44,5 @@ def test_visible_gpus_follow_the_variable_that_cuda_follows(monkeypatch):
         assert hardware.visible_gpus() == ()
 
 
-def test_a_seen_rate_replaces_the_guess_and_is_carried_to_other_sizes():
-    assert hardware.cpu_rate(1000, {1000: 5e9}) == 5e9
-    assert hardware.cpu_rate(4000, {1000: 5e9}) > 5e9
-    assert hardware.cpu_rate(3900, {1000: 1e9, 4000: 2e9}) == pytest.approx(2e9, rel=0.02)
-
-
 def test_the_measured_matmul_rate_is_that_of_a_computer():
     assert 1e8 < hardware.measure_cpu_matmul_rate(256, 3) < 1e15

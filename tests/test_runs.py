@@ -82,6 +82,14 @@ def test_every_field_changes_the_run_id():
     ids = {replace(config, **{name: value}).run_id for name, value in changed.items()}
     alone = {"method", "trained_blocks", "prefix_in_pooling", *OF_MINED}
     assert set(changed) == {f.name for f in fields(RunConfig)} - alone
+        "without": "see-also",
+        **{"schedule": "trunk", "cooldown": 0.3, "warmup_flop": 1e9},
+    }
+    ids = set()
+    for name, value in changed.items():
+        base = replace(config, schedule="trunk") if name in ("cooldown", "warmup_flop") else config
+        ids.add(replace(base, **{name: value}).run_id)
+    assert set(changed) == {f.name for f in fields(RunConfig)} - {"method", "trained_blocks"}
     assert len(ids | {config.run_id}) == len(changed) + 1
     mined = replace(config, negatives="mined", query_prefix="q:")
     others = {"negatives_per_query": 2, "negative_margin": 0.1, "prefix_in_pooling": False}

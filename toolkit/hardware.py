@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import re
 import time
-from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -106,25 +105,12 @@ def guess_cpu_rate(params: int) -> float:
 
     Seen once on two cores of a cloud server, 32 pairs a step: 5.7e9 at 25 thousand non-embedding
     parameters, 26e9 at 450 thousand, no more than about 60e9 for large ones. A sweep's own finished
-    runs replace it (`cpu_rate`).
+    runs replace it (`toolkit.sweep.throughput`).
 
     Args:
         params: Non-embedding parameters of the decoder.
     """
     return min(60e9, 5.7e9 * (params / 25e3) ** 0.53)
-
-
-def cpu_rate(params: int, seen: Mapping[int, float]) -> float:
-    """The rate for a decoder of `params`, from rates seen at other sizes where there are any.
-
-    The nearest size's rate (by ratio) is carried over along the guess's slope.
-    """
-    if not seen:
-        return guess_cpu_rate(params)
-    near = min(
-        seen, key=lambda size: abs(size / params - 1) if size > params else params / size - 1
-    )
-    return seen[near] * guess_cpu_rate(params) / guess_cpu_rate(near)
 
 
 @cache

@@ -97,6 +97,18 @@ def _write(path: Path, known: dict[str, float]) -> None:
         os.replace(temporary, path)
 
 
+def gpu_names() -> tuple[str, ...]:
+    """The NVIDIA GPUs' names, as their driver tells them, without torch."""
+    found = []
+    for path in sorted(Path("/proc/driver/nvidia/gpus").glob("*/information")):
+        with contextlib.suppress(OSError):
+            for line in path.read_text(encoding="utf-8").splitlines():
+                name, _, value = line.partition(":")
+                if name.strip() == "Model":
+                    found.append(value.strip())
+    return tuple(found)
+
+
 @cache
 def _cpuinfo() -> dict[str, str]:
     """The first processor's lines of /proc/cpuinfo; empty where there is none."""

@@ -355,6 +355,8 @@ class RunRecord:
         revision, libraries: Of the code, and the versions of what it stands on.
         flop_inherited: Of `flop_model`, what another run had already spent on the steps that both
             share (`schedule: trunk`): what the run did cost is the rest.
+        peak_bytes: The most memory that its process has held, or on a GPU its tensors; 0 in records
+            older than the field.
 
     Example:
         >>> config = d2e.RunConfig(
@@ -401,6 +403,7 @@ class RunRecord:
     revision: str = ""
     libraries: str = ""
     flop_inherited: int = 0
+    peak_bytes: int = 0
 
     def row(self) -> dict[str, Any]:
         """The run's row of the table: its configuration, overlaid with what came of it."""

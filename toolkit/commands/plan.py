@@ -8,11 +8,14 @@ import shutil
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from toolkit import hardware
+import psutil
+
+from toolkit import decoders, hardware
 from toolkit.arguments import positive, whole
 from toolkit.sweep import keeping, trunks
 from toolkit.sweep.folders import RunState
-from toolkit.sweep.plan import Plan, RunCost, cost, makespan, rates, read_plan
+from toolkit.sweep.footprint import peak_bytes
+from toolkit.sweep.plan import Plan, RunCost, costs, makespan, read_plan, seen_here
 from toolkit.sweep.preflight import validate
 from toolkit.text import duration, scientific, size, table
 from toolkit.words import n_runs
@@ -45,9 +48,9 @@ def run(args: argparse.Namespace) -> int:
     if not args.json:
         print(told(plan, devices, args.utilisation, args.workers))
         return 0
-    states, costs = _priced(plan)
-    facts = _facts(plan, states, costs, _hours(devices, args.utilisation), args.workers)
-    facts["runs"] = [_run(state, price) for state, price in zip(states, costs, strict=True)]
+    states, prices = _priced(plan)
+    facts = _facts(plan, states, prices, _hours(devices, args.utilisation), args.workers)
+    facts["runs"] = [_run(state, price) for state, price in zip(states, prices, strict=True)]
     print(json.dumps(facts, indent=1))
     return 0
 
@@ -63,15 +66,15 @@ def told(
     Raises:
         ToolkitError: One of its runs cannot start.
     """
-    states, costs = _priced(plan)
-    facts = _facts(plan, states, costs, _hours(devices, utilisation), workers)
-    return "\n".join(_lines(plan, states, costs, facts, utilisation))
+    states, prices = _priced(plan)
+    facts = _facts(plan, states, prices, _hours(devices, utilisation), workers)
+    return "\n".join(_lines(plan, states, prices, facts, utilisation))
 
 
 def _priced(plan: Plan) -> tuple[list[RunState], list[RunCost]]:
     states = plan.states()
     validate(plan, [state.config for state in states if not state.ended])
-    return states, [cost(config) for config in plan.configs]
+    return states, costs(plan.configs)
 
 
 def _hours(devices: Iterable[hardware.Device], utilisation: float) -> dict[str, float]:
@@ -87,11 +90,15 @@ def _facts(
     workers: int | None,
 ) -> dict[str, Any]:
     """The sweep's totals: all of it, and what is left to do."""
-    seen = rates(states)
     workers = workers or plan.workers or hardware.cpu_cores()
-    shared = trunks.shares(plan.configs)
+    seen = seen_here(states, workers)
     left = [price for state, price in zip(states, costs, strict=True) if not state.ended]
-    flop = sum(price.flop for price in left)
+    flop = sum(price.flop * price.paid for price in left)
+    free = psutil.virtual_memory().available
+    peaks = [
+        peak_bytes(config, decoders.find(config.decoder).shape, price.tokens, free / workers)
+        for config, price in zip(plan.configs, costs, strict=True)
+    ]
     disk, most = keeping.disk_left(plan, states, workers)
     return {
         "sweep": str(plan.folder),
@@ -101,14 +108,14 @@ def _facts(
         "ended": len(states) - len(left),
         "flop_model": sum(price.flop for price in costs),
         "flop_model_left": flop,
-        "flop_model_by_trunks": sum(
-            price.flop * shared.get(state.config, 1.0)
-            for state, price in zip(states, costs, strict=True)
-        ),
+        "flop_model_by_trunks": sum(price.flop * price.paid for price in costs),
         "alone": trunks.left_alone(plan.configs),
         "cpu_workers": workers,
         "cpu_seconds_left": makespan((price.seconds(seen) for price in left), workers),
-        "cpu_rates_from": "finished runs" if seen else "a guess",
+        "cpu_rates_from": seen.source,
+        "memory_bytes": max(peaks),
+        "memory_of": plan.configs[peaks.index(max(peaks))].decoder,
+        "memory_bytes_free": free,
         "keep": plan.keep,
         "ended_without_encoder": [c.run_id for c in keeping.missing(plan, states)],
         "disk_bytes": disk,
@@ -164,17 +171,23 @@ def _lines(
         )
     alone, shared = facts["flop_model"], facts["flop_model_by_trunks"]
     if shared < alone:
-        print(
+        yield (
             f"budgets share trunks: {scientific(shared)} model FLOP for all runs instead of "
             f"{scientific(alone)} ({1 - shared / alone:.0%} less)"
         )
-    for line in facts["alone"]:
-        print(line)
+    yield from facts["alone"]
     if facts["planned"] == facts["ended"]:
         return
     seconds, workers = facts["cpu_seconds_left"], facts["cpu_workers"]
     source = facts["cpu_rates_from"]
     yield f"on this CPU, {workers} at a time: about {duration(seconds)} (rate from {source})"
+    peak, free = facts["memory_bytes"], facts["memory_bytes_free"]
+    yield (
+        f"memory: up to {peak / 1e9:.2g} GB a run ({facts['memory_of']}), "
+        f"{workers * peak / 1e9:.2g} GB at a time; {free / 1e9:.2g} GB are free"
+    )
+    if workers * peak > free:
+        yield "that is more than is free: fewer at a time (--workers), or checkpointing: true"
     yield f"on one GPU, at {utilisation:.0%} of its dense bf16 peak:"
     for name, hours in facts["gpu_hours_left"].items():
         yield f"  {name:<9} {hours:,.3g} hours"

@@ -11,7 +11,7 @@ from toolkit import hardware
 from toolkit.errors import ToolkitError
 from toolkit.sweep import locks
 from toolkit.sweep.folders import STATES, RunState
-from toolkit.sweep.plan import Plan, cost, makespan, rates, read_plan
+from toolkit.sweep.plan import Plan, costs, makespan, read_plan, seen_here
 from toolkit.text import duration, scientific
 
 HELP = "show the state of each run of a sweep, with reasons, time and cost spent and left"
@@ -72,12 +72,14 @@ def _facts(plan: Plan, states: list[RunState]) -> dict[str, Any]:
 def _left(plan: Plan, states: list[RunState]) -> dict[str, Any]:
     """What is still to be spent; a decoder that cannot be asked now leaves it unknown."""
     try:
-        left = [cost(state.config) for state in states if not state.ended]
+        prices = zip(states, costs(state.config for state in states), strict=True)
+        left = [price for state, price in prices if not state.ended]
     except ToolkitError as error:
         return {"left_unknown": str(error)}
-    seen, workers = rates(states), plan.workers or hardware.cpu_cores()
+    workers = plan.workers or hardware.cpu_cores()
+    seen = seen_here(states, workers)
     return {
-        "flop_model_left": sum(price.flop for price in left),
+        "flop_model_left": sum(price.flop * price.paid for price in left),
         "seconds_left": makespan((price.seconds(seen) for price in left), workers),
     }
 

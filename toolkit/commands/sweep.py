@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import argparse
 import sys
-import time
 
 from toolkit.arguments import positive, resources, whole
 from toolkit.sweep.execution import Summary, default_workers, run_sweep
 from toolkit.sweep.folders import RunState
-from toolkit.sweep.plan import Plan, cost, makespan, rates, read_plan
+from toolkit.sweep.plan import Plan, costs, makespan, read_plan, seen_here
 from toolkit.sweep.trunks import spent
 from toolkit.text import duration, scientific
 
@@ -72,7 +71,7 @@ class _Bar:
         self.states = {state.config: state for state in states}
         self.left = {state.config for state in states if not state.ended}
         self.todo = len(self.left)
-        self.begin, self.trained = time.monotonic(), 0.0
+        self.costs = dict(zip(plan.configs, costs(plan.configs), strict=True))
         self.bar = None
         if self.todo and sys.stderr.isatty():
             from tqdm import tqdm
@@ -89,7 +88,6 @@ class _Bar:
     def ended(self, state: RunState) -> None:
         self.states[state.config] = state
         self.left.discard(state.config)
-        self.trained += state.record.seconds if state.record else state.seconds
         line = f"[{self.todo - len(self.left)}/{self.todo}] {_line(state)}"
         left = f"about {duration(self._seconds_left())} left"
         if self.bar is None:
@@ -101,10 +99,9 @@ class _Bar:
 
     def _seconds_left(self) -> float:
         """Training left at the rates seen, and as much besides it as there was so far."""
-        seen = rates(self.states.values())
-        training = makespan((cost(config).seconds(seen) for config in self.left), self.workers)
-        spent = self.workers * (time.monotonic() - self.begin)
-        return training * max(1.0, spent / self.trained if self.trained else 1.0)
+        seen = seen_here(self.states.values(), self.workers)
+        left = [price.seconds(seen) for c, price in self.costs.items() if c in self.left]
+        return makespan(left, self.workers)
 
     def close(self) -> None:
         if self.bar is not None:
@@ -127,6 +124,8 @@ def _show(summary: Summary, sweep: str) -> None:
         if state.name in ("failed", "diverged", "interrupted"):
             print(_line(state))
     print(f"{counts}; {duration(summary.seconds)}; the run table is {sweep}/runs.csv")
+    if summary.foretold is not None and summary.ok:
+        print(summary.foretold.told(summary.seconds))
     alone, paid = spent(summary.states)
     if paid < alone:
         print(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -65,6 +66,18 @@ def graph_bytes(run: Callable[[], Any], parameters: list[Tensor]) -> int:
         result = run()
     del result
     return sum(kept.values())
+
+
+def peak_bytes(device: torch.device) -> int:
+    """The most that this process has held: of a GPU's memory its tensors, else all of its own."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device)
+    if sys.platform == "win32":
+        return 0
+    import resource
+
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
 
 
 def is_out_of_memory(error: RuntimeError) -> bool:

@@ -14,6 +14,7 @@ import os
 import signal
 import time
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import NoReturn
 
@@ -101,7 +102,7 @@ def _attempt(
         os.replace(folder.running_notebook, folder.notebook)
     state = folder.evidence()
     if state.ended:
-        return state
+        return replace(state, wall=time.monotonic() - begin)
     if folder.record.exists():
         reason = f"{reason}; {state.reason}"
         with contextlib.suppress(OSError):

@@ -39,6 +39,7 @@ class RunState:
         reason: Why it failed, diverged or was interrupted, or what is wrong with its record.
         record: Where it finished or diverged.
         seconds: Spent on it in vain, where it failed or was interrupted and that is known.
+        wall: Seconds of the attempt that it ended in, where this process made it.
     """
 
     config: RunConfig
@@ -46,6 +47,7 @@ class RunState:
     reason: str = ""
     record: RunRecord | None = None
     seconds: float = 0.0
+    wall: float = 0.0
 
     @property
     def ended(self) -> bool:

@@ -23,20 +23,19 @@ import itertools
 import math
 import reprlib
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
-from statistics import median
 from typing import TYPE_CHECKING, Any
 
 import yaml
 
 from toolkit.errors import ToolkitError, nearest
-from toolkit.hardware import cpu_rate
 from toolkit.runs import RunConfig
 from toolkit.sweep import trunks
 from toolkit.sweep.folders import RunFolder, RunState
 from toolkit.sweep.templates import DEFAULT, Template, find
+from toolkit.sweep.throughput import Throughput, expected_device, known, of_records
 
 if TYPE_CHECKING:
     from toolkit.flops import StepFlops
@@ -88,16 +87,29 @@ class RunCost:
         steps: Training steps.
         flop: In the model convention, whatever convention the budget is in.
         note: What to know about the decoder's weights.
+        method, precision, batch_pairs: What its speed depends on besides its size.
+        paid: Share of the FLOP that it pays itself; the rest its trunk does.
+        tokens: Of a step.
     """
 
     params: int
     steps: int
     flop: float
     note: str = ""
+    method: str = "full"
+    precision: str = "auto"
+    batch_pairs: int = 32
+    paid: float = 1.0
+    tokens: int = 0
 
-    def seconds(self, seen: dict[int, float]) -> float:
-        """On one single-thread CPU worker, from `rates` seen, or by a guess."""
-        return self.flop / cpu_rate(self.params, seen)
+    def training_seconds(self, seen: Throughput) -> float:
+        """Of training alone, as if it shared no trunk: what its record will say."""
+        rate = seen.rate(self.params, self.method, self.precision, self.batch_pairs)
+        return self.flop / rate
+
+    def seconds(self, seen: Throughput) -> float:
+        """On one worker, from what was seen of the machine, or by a guess; overhead included."""
+        return self.paid * self.training_seconds(seen) + seen.overhead
 
 
 def read_plan(source: str | Path, template: str | Path | None = None) -> Plan:
@@ -233,17 +245,31 @@ def cost(config: RunConfig) -> RunCost:
             f"its budget of {config.budget_flop:.3g} FLOP is under one step of {batch:,} pairs, "
             f"about {step:.3g}; give a larger budget_flop or a smaller batch_pairs"
         )
-    flop = config.budget_flop * flops.model / step
-    return RunCost(decoder.params, max(1, steps), flop, decoder.note)
+    return RunCost(
+        params=decoder.params,
+        steps=max(1, steps),
+        flop=config.budget_flop * flops.model / step,
+        note=decoder.note,
+        method=config.method,
+        precision=config.precision,
+        batch_pairs=batch,
+        tokens=batch * sum(min(x, config.max_tokens) for x in (QUERY_TOKENS, POSITIVE_TOKENS)),
+    )
 
 
-def rates(states: Iterable[RunState]) -> dict[int, float]:
-    """Model FLOPs a second seen in finished runs, by non-embedding parameters (the median)."""
-    seen: dict[int, list[float]] = {}
-    for record in (state.record for state in states):
-        if record is not None and record.seconds > 0:
-            seen.setdefault(record.params, []).append(record.flop_model / record.seconds)
-    return {params: median(values) for params, values in seen.items()}
+def costs(configs: Iterable[RunConfig]) -> list[RunCost]:
+    """What each run of a sweep takes, those that branch off a trunk for their own part only."""
+    configs = list(configs)
+    shares = trunks.shares(configs)
+    return [replace(cost(config), paid=shares.get(config, 1.0)) for config in configs]
+
+
+def seen_here(states: Iterable[RunState], workers: int) -> Throughput:
+    """What is known of this machine's speed: of this sweep's own finished runs where there are
+    any, and else of all that ran here with as many threads."""
+    own = of_records(state.record for state in states if state.record is not None)
+    before = known(expected_device(workers))
+    return replace(before, seen=own.seen or before.seen)
 
 
 def makespan(seconds: Iterable[float], workers: int) -> float:

@@ -116,7 +116,7 @@ def device_of(hardware_text: str) -> str:
 
 
 def expected_device(workers: int) -> str:
-    """What a record of a run here will name, told without torch: a GPU, or the processor's cores."""
+    """What a record of a run here will name, told without torch: a GPU, or the cores."""
     names = machine.gpu_names()
     if names and hardware.visible_gpus():
         return names[0]

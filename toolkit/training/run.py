@@ -18,6 +18,7 @@ import torch
 from toolkit import __version__, decoders, flops, machine, methods, provenance
 from toolkit.choices import GROUP, nested_dimensions
 from toolkit.contrast import distributed, precision
+from toolkit.contrast import distributed, memory, precision
 from toolkit.contrast.packing import plan_step
 from toolkit.contrast.step import ContrastiveStep, StepResult
 from toolkit.pairs.tokens import TokenisedData, TokenisedPairs, prefixes_of, tokenise
@@ -486,6 +487,7 @@ def _record(run: Run, steps: int, seconds: float, final: Evaluation | None) -> R
         curve=tuple(run.curve),
         precision=run.precision,
         flop_inherited=run.inherited,
+        peak_bytes=memory.peak_bytes(device()),
     )
 
 
