@@ -84,7 +84,7 @@ def left_alone(configs: Sequence[RunConfig]) -> list[str]:
             for other in wanted
             if other.budget_flop != config.budget_flop
         ]
-        differing = tuple(min(others, key=lambda names: len(names), default=[]))
+        differing = tuple(sorted(others, key=len)[0]) if others else ()
         why = "there is no run of another budget"
         if differing:
             why = f"the nearest run of another budget differs in {' and '.join(differing)}"
