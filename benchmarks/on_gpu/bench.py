@@ -25,6 +25,7 @@ from toolkit.flops import step_flops
 from toolkit.methods import METHODS, resolve
 from toolkit.pairs.tokens import Ragged
 from toolkit.runs import RunConfig
+from toolkit.sweep.footprint import peak_bytes
 
 LARGE = ("pythia-70m", "pythia-410m", "pythia-1.4b")
 SMALL = ("small-15k",)
@@ -96,7 +97,7 @@ def trained_step(
 
 def training_step(place: Place, decoder: str) -> dict[str, Any]:
     """Real tokens a second, and the share of the peak that goes into what the method needs."""
-    train, _, flop = trained_step(place, decoder)
+    train, shape, flop = trained_step(place, decoder)
     repeats = 2 if place.small else 8
     one_by_one = timed(place, train, repeats)
     begin = time.perf_counter()
@@ -115,6 +116,9 @@ def training_step(place: Place, decoder: str) -> dict[str, Any]:
     }
     if place.device == "cuda":
         found["peak memory"] = torch.cuda.max_memory_allocated()
+        config = RunConfig(decoder, 1, precision="bfloat16")
+        total = torch.cuda.get_device_properties(0).total_memory
+        found["peak foretold"] = peak_bytes(config, shape, tokens, total, on_gpu=True)
         try:
             peak = hardware.find(torch.cuda.get_device_name()).peak_flop_per_second
             found["share of the peak"] = flop.model / seconds / peak

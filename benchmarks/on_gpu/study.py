@@ -9,6 +9,7 @@ from unittest import mock
 from on_gpu.keeping import Figure
 from on_gpu.place import Place, easy_pairs
 from toolkit.runs import RunConfig
+from toolkit.sweep import throughput
 from toolkit.sweep.folders import RunFolder
 from toolkit.sweep.plan import Plan, cost, read_plan
 
@@ -33,7 +34,13 @@ def one_run(plan: Plan, config: RunConfig) -> dict[str, Any]:
     """A run to its end, and the sweep's table with it."""
     from toolkit.sweep.execution import write_table
 
-    found = finish(plan.run_folder(config))
+    folder = plan.run_folder(config)
+    known = folder.state().ended
+    found = finish(folder)
+    record = folder.state().record
+    if record is not None and not known:
+        device = throughput.device_of(record.hardware)
+        throughput.keep({device: throughput.of_records([record])})
     write_table(plan, plan.states())
     return found
 

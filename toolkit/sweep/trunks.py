@@ -36,6 +36,8 @@ def with_warmup(configs: Iterable[RunConfig]) -> list[RunConfig]:
     A share of the steps is another number of steps at each budget, so that no step could be shared.
     """
     configs = list(configs)
+    if all(config.schedule != "trunk" for config in configs):
+        return configs
     keys = [replace(config, budget_flop=1.0, batch_pairs=None) for config in configs]
     smallest: dict[RunConfig, float] = {}
     for config, key in zip(configs, keys, strict=True):
