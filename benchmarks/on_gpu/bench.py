@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 from on_gpu.keeping import Figure
-from on_gpu.place import Place, need, random_decoder, random_pairs, random_texts
+from on_gpu.place import Place, adapts, need, random_decoder, random_pairs, random_texts
 from on_gpu.process import Skip
 from toolkit import hardware
 from toolkit.contrast import attention, bodies
@@ -75,8 +75,8 @@ def trained_step(
     place: Place, decoder: str, name: str = "full"
 ) -> tuple[Callable[[], None], Shape, Any]:
     """A whole training step, AdamW included, as a run does it: without waiting for its loss."""
-    if name == "lora":
-        need("peft", "LoRA")
+    if adapts(name):
+        need("peft", name)
     shape = KNOWN[decoder].shape
     model = random_decoder(shape, place.device)
     method = resolve(RunConfig(decoder, 1, name), shape)

@@ -13,6 +13,7 @@ from transformers import AutoModel, GPTNeoXConfig, LlamaConfig, PreTrainedModel
 
 from on_gpu.process import Skip
 from toolkit.decoders import Shape, llama_shape, neox_shape
+from toolkit.methods import METHODS
 from toolkit.pairs.split import Facts
 from toolkit.pairs.tokens import Ragged, TokenColumn, TokenisedData, TokenisedPairs
 
@@ -69,6 +70,11 @@ def need(module: str, what: str) -> None:
     """Skip the figure where a package is missing."""
     if importlib.util.find_spec(module) is None:
         raise Skip(f"{what} needs {module}, which is not installed here")
+
+
+def adapts(name: str) -> bool:
+    """Whether a method adds adapters, which peft makes."""
+    return any(setting.name == "lora_rank" for setting in METHODS[name].settings)
 
 
 def tiny(kind: str, device: str, dtype: torch.dtype = torch.float32) -> PreTrainedModel:

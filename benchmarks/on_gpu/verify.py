@@ -19,7 +19,7 @@ import torch
 import torch.nn.functional as F
 
 from on_gpu.keeping import Figure
-from on_gpu.place import TINY, Place, easy_pairs, need, random_pairs, random_texts, tiny
+from on_gpu.place import TINY, Place, adapts, easy_pairs, need, random_pairs, random_texts, tiny
 from on_gpu.process import Skip
 from toolkit.contrast import attention, bodies
 from toolkit.contrast.distributed import SharedStep, joined, share
@@ -53,8 +53,8 @@ def figures(place: Place) -> Iterator[Figure]:
 
 def tuned(kind: str, name: str, device: str, dtype: torch.dtype = torch.float32) -> Any:
     """A tiny decoder under a method; adapters already do something."""
-    if name == "lora":
-        need("peft", "LoRA")
+    if adapts(name):
+        need("peft", name)
     model = tiny(kind, "cpu")
     resolved(kind, name).apply(model, seed=0)
     torch.manual_seed(1)
@@ -65,7 +65,7 @@ def tuned(kind: str, name: str, device: str, dtype: torch.dtype = torch.float32)
 
 
 def resolved(kind: str, name: str) -> Method:
-    settings = {"lora_rank": 8} if name == "lora" else {}
+    settings = {"lora_rank": 8} if adapts(name) else {}
     return resolve(RunConfig("tiny", 1, name, **settings), TINY[kind])
 
 
@@ -166,7 +166,7 @@ def no_waiting(place: Place, kind: str) -> dict[str, Any]:
 
 def run_config(place: Place, name: str, **settings: Any) -> RunConfig:
     values = {"batch_pairs": 32, "candidates": 128, "lr": 3e-3, "precision": "float32"}
-    values |= {"lora_rank": 8} if name == "lora" else {}
+    values |= {"lora_rank": 8} if adapts(name) else {}
     return RunConfig("small-7k", 2e9 if place.small else 1e10, name, **{**values, **settings})
 
 
@@ -181,8 +181,8 @@ def trained(config: RunConfig, folder: Path | None = None, **options: Any) -> tu
 
 def whole_run(place: Place, name: str) -> dict[str, Any]:
     """The run on the GPU, in both precisions, comes to what it does on the processor."""
-    if name == "lora":
-        need("peft", "LoRA")
+    if adapts(name):
+        need("peft", name)
     with mock.patch.object(torch.cuda, "is_available", lambda: False):
         usual, _ = trained(run_config(place, name))
     record, _ = trained(run_config(place, name))
