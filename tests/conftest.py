@@ -75,6 +75,8 @@ def pytest_runtest_makereport(item, call):
         report.outcome = "failed"
         report.longrepr = f"starts {', '.join(sorted(set(_started)))}: mark it `process`"
     return report
+
+
 @pytest.fixture(autouse=True)
 def forgetful(tmp_path_factory, monkeypatch):
     """Runs of tests teach the machine's memory of its speed nothing."""

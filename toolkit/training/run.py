@@ -17,7 +17,6 @@ import torch
 
 from toolkit import __version__, decoders, flops, machine, methods, provenance
 from toolkit.choices import GROUP, nested_dimensions
-from toolkit.contrast import distributed, precision
 from toolkit.contrast import distributed, memory, precision
 from toolkit.contrast.packing import plan_step
 from toolkit.contrast.step import ContrastiveStep, StepResult
