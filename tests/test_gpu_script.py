@@ -12,6 +12,7 @@ import torch
 pytestmark = pytest.mark.process
 
 ROOT = Path(__file__).resolve().parent.parent
+pytestmark = pytest.mark.process
 SCRIPT = ROOT / "benchmarks" / "gpu.py"
 
 

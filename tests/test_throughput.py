@@ -82,6 +82,7 @@ def test_a_branch_pays_for_its_own_part_and_every_run_for_its_overhead():
     assert price.seconds(known) == pytest.approx(4)
 
 
+@pytest.mark.process
 def test_a_sweep_tells_at_its_end_what_was_foretold_and_the_next_one_knows(tmp_path, capsys):
     grid = "  - {budget_flop: [1e9, 2e9], batch_pairs: 16}\n"
     summary = run_sweep(make_sweep(tmp_path / "one", grid), workers=1)

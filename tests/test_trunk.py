@@ -159,6 +159,7 @@ def test_a_budget_below_one_step_is_refused_on_a_trunk_too(family):
         train(replace(family[0], budget_flop=1e3, warmup_flop=None))
 
 
+@pytest.mark.process
 def test_a_sweep_makes_its_trunk_first_and_tells_both_costs(tmp_path, capsys):
     body = (
         "from dataclasses import replace\n"
