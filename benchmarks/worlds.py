@@ -8,6 +8,7 @@ fitted to, or chosen around, the study of few pairs, with a noise that seeds hav
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -43,13 +44,19 @@ class World:
 
     def loss(self, method: str, params: np.ndarray, pairs: np.ndarray) -> np.ndarray:
         """The loss of a run without noise."""
+        return self.off(method, params, pairs, (0.0, 0.0))
+
+    def off(
+        self, method: str, params: np.ndarray, pairs: np.ndarray, own: Sequence[float]
+    ) -> np.ndarray:
+        """The same of a decoder that stands off the law by `own`, in ln capacity and efficiency."""
         c = self.constants
         data = np.minimum(pairs, self.unique)
         if np.isfinite(self.unique):
             repeats = np.maximum(pairs / self.unique - 1, 0)
             data = data + self.unique * c["R"] * -np.expm1(-repeats / c["R"])
-        x = np.exp(c["A"][method]) * (params / 24000) ** -c["alpha"]
-        x = x + np.exp(c["B"][method]) * (data / 60000) ** -c["beta"]
+        x = np.exp(c["A"][method] + own[0]) * (params / 24000) ** -c["alpha"]
+        x = x + np.exp(c["B"][method] + own[1]) * (data / 60000) ** -c["beta"]
         if c["form"] == "chinchilla":
             return c["E"] + x
         return c["E"] + (np.log(CANDIDATES) - c["E"]) * x / (1 + x)

@@ -51,7 +51,8 @@ class Points:
 class JointLaw:
     """ln L and its derivatives in coordinates, for the cells of one group of methods."""
 
-    def __init__(self, cells: Cells, link: Link) -> None:
+    def __init__(self, cells: Cells, link: Link, own: bool | None = None) -> None:
+        """Args: own: Whether decoders stand off the law; None where cells are many enough."""
         self.link, self.cells = link, cells
         known = np.isfinite(cells.chance)
         top = float(np.exp(cells.log_loss.max()))
@@ -59,7 +60,8 @@ class JointLaw:
         self.floor = float(np.exp(cells.log_loss.min()))
         self.middle = (float(cells.log_params.mean()), float(cells.log_pairs.mean()))
         # Decoders stand off the law where each is met often enough to tell.
-        own = len(cells.decoders) <= max(3, len(cells.log_loss) // 2)
+        if own is None:
+            own = len(cells.decoders) <= max(3, len(cells.log_loss) // 2)
         methods, effects = len(cells.methods), len(cells.decoders) if own else 0
         self.parts = {n: slice(k * methods, (k + 1) * methods) for k, n in enumerate(PRIORS)}
         self.decay = len(PRIORS) * methods

@@ -1,0 +1,208 @@
+"""Designs of a calibration, side by side: each spends a tenth of a target and names a choice.
+
+A design is a function of a `Game`: it trains what it likes while the money lasts and returns the
+choice that it would make, the regret that it expects and its 90 % bound, in per cent (NaN where it
+has no law).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+from truths import Truth
+
+from toolkit.calibrate import design
+from toolkit.calibrate.belief import Belief, believe
+from toolkit.calibrate.pool import Runs
+
+SPEND = 0.1
+Named = tuple[int, float, float]
+
+
+class Game:
+    """A truth, the money, and the runs so far."""
+
+    def __init__(self, truth: Truth, rng: np.random.Generator, spend: float = SPEND) -> None:
+        self.truth, self.pool, self.rng = truth, truth.pool, rng
+        self.runs, self.money = Runs.none(), spend * truth.pool.target
+        self.count = len(self.pool.decoders)
+
+    @property
+    def left(self) -> float:
+        return 1.0001 * self.money - self.runs.spent
+
+    def train(self, choice: int, share: float) -> bool:
+        """One run for a share of the target, the nearest that there is; whether it was paid."""
+        choice, flop = self._nearest(choice, share * self.pool.target)
+        if flop > self.left:
+            return False
+        self.runs = self.runs + self.truth.train(np.array([choice]), np.array([flop]))
+        return True
+
+    def _nearest(self, choice: int, flop: float) -> tuple[int, float]:
+        if not len(self.truth.levels):
+            return int(choice), float(flop)
+        at, level = np.nonzero(self.truth.there)
+        budget, pool = self.truth.levels[level], self.pool
+        off = np.abs(np.log(pool.params[at] / pool.params[choice]))
+        off += 2 * np.abs(np.log(budget / flop)) + 5 * (pool.method[at] != pool.method[choice])
+        place = (off + 20 * (budget > 1.5 * flop)).argmin()
+        return int(at[place]), float(budget[place])
+
+    def options(self) -> tuple[np.ndarray, np.ndarray]:
+        """Runs that can be made and paid."""
+        if len(self.truth.levels):
+            choice, level = np.nonzero(self.truth.there)
+            flop = self.truth.levels[level]
+            good = (flop >= 0.0029 * self.pool.target) & (flop <= 0.11 * self.pool.target)
+        else:
+            choice, flop = design.may_be_made(self.pool)
+            good = np.ones(len(flop), bool)
+        good &= flop <= self.left
+        return choice[good], flop[good]
+
+    def by_law(self) -> Named:
+        belief = believe(self.pool, self.runs, draws=600)
+        choice = self.least(belief.target.mean(axis=0))
+        regret = 100 * np.expm1(belief.regrets[:, choice])
+        return choice, float(regret.mean()), float(np.quantile(regret, 0.9))
+
+    def as_they_are(self) -> Named:
+        """The lowest loss among the dearest runs."""
+        top = self.runs.only(self.runs.flop > 0.9 * self.runs.flop.max())
+        score = np.full(len(self.pool), np.inf)
+        np.minimum.at(score, top.choice, top.loss)
+        return self.least(score), np.nan, np.nan
+
+    def least(self, score: np.ndarray) -> int:
+        """The best of the choices whose truth is known."""
+        return int(np.where(np.isfinite(self.truth.best), score, np.inf).argmin())
+
+    def places(self, number: int) -> list[int]:
+        return [int(k) for k in np.linspace(0, self.count - 1, number).round()]
+
+
+def random(game: Game) -> Named:
+    while True:
+        choice, flop = game.options()
+        if not len(choice):
+            return game.by_law()
+        k = game.rng.integers(len(choice))
+        game.train(int(choice[k]), flop[k] / game.pool.target)
+
+
+def spread(game: Game) -> Named:
+    for k in game.places(6):
+        game.train(k, 0.01)
+    for k in game.places(4):
+        game.train(game.count + k, 0.01)
+    return game.by_law()
+
+
+def grid(game: Game) -> Named:
+    for k in game.places(5):
+        game.train(k, 0.01)
+        game.train(game.count + k, 0.01)
+    return game.by_law()
+
+
+def root(game: Game) -> Named:
+    for k in game.places(7):
+        game.train(k, 0.01)
+    for k in game.places(3):
+        game.train(game.count + k, 0.01)
+    pool, best = game.pool, game.runs.choice[game.runs.loss.argmin()]
+    off = np.abs(np.log(pool.params / (10 * pool.params[best])))
+    return game.least(off + 10 * (pool.method != pool.method[best])), np.nan, np.nan
+
+
+def halving(game: Game) -> Named:
+    """All choices, then half, a quarter and two of them, a quarter of the money for each round."""
+    alive = np.arange(len(game.pool))
+    for number in (len(alive), len(alive) // 2, len(alive) // 4, 2):
+        before = len(game.runs)
+        for choice in alive[:number]:
+            game.train(int(choice), SPEND / 4 / number)
+        new = game.runs.only(np.arange(len(game.runs)) >= before)
+        if not len(new):
+            break
+        alive = new.choice[new.loss.argsort()]
+    return game.least(np.where(np.arange(len(game.pool)) == alive[0], 0.0, 1.0)), np.nan, np.nan
+
+
+def three_sizes(game: Game) -> Named:
+    """Likely method at the outer sizes for 3 %, its rival at all and itself between for 1 %."""
+    middle = min(max(1, game.count // 2 - 1), game.count - 2)
+    for choice, share in ((middle - 1, 0.03), (middle + 1, 0.03), (middle, 0.01)):
+        game.train(choice, share)
+    for choice in (middle - 1, middle, middle + 1):
+        game.train(game.count + choice, 0.01)
+    return game.by_law()
+
+
+def leading_three(game: Game) -> Named:
+    """Four runs for 0.25 %, then the three that lead by the law for 3 %, ranked as they are."""
+    for choice in (*game.places(4)[:3], game.count + game.count // 2):
+        game.train(choice, 0.0025)
+    belief = believe(game.pool, game.runs)
+    for choice in belief.target.mean(axis=0).argsort()[:3]:
+        game.train(int(choice), 0.03)
+    return game.as_they_are()
+
+
+def in_rounds(
+    worth: Callable[[Game, Belief], np.ndarray], share: float = 0.01, times: int = 1
+) -> Callable[[Game], Named]:
+    """A first round of two sizes, `times` runs at each, then whatever is worth most."""
+
+    def play(game: Game) -> Named:
+        for step in design.opening(game.pool):
+            for _ in range(times):
+                game.train(step.choice, share)
+        while True:
+            choice, flop = game.options()
+            if not len(choice):
+                return game.by_law()
+            belief = believe(game.pool, game.runs, choice, flop)
+            k = int(worth(game, belief).argmax())
+            if not game.train(int(choice[k]), flop[k] / game.pool.target):
+                return game.by_law()
+
+    return play
+
+
+def _gain(game: Game, belief: Belief) -> np.ndarray:
+    return design.gains(belief) / belief.flop**design.POWER
+
+
+def _v_optimal(game: Game, belief: Belief) -> np.ndarray:
+    return design.variances(belief, np.ones(len(game.pool))) / belief.flop**design.POWER
+
+
+def _d_optimal(game: Game, belief: Belief) -> np.ndarray:
+    told = np.log(belief.deviation / game.pool.noise)
+    return told / belief.flop**design.POWER
+
+
+def _thompson(game: Game, belief: Belief) -> np.ndarray:
+    """One draw's best choice, with 2 % of the target."""
+    best = belief.target[game.rng.integers(len(belief.target))].argmin()
+    off = np.abs(np.log(belief.flop / (0.02 * game.pool.target)))
+    return -off - 100.0 * (belief.choice != best)
+
+
+DESIGNS: dict[str, Callable[[Game], Named]] = {
+    "random": random,
+    "spread": spread,
+    "root of the budget": root,
+    "5 x 2 grid": grid,
+    "halving": halving,
+    "leading three as they are": leading_three,
+    "three sizes": three_sizes,
+    "calibrate, one rate": in_rounds(_gain),
+    "calibrate": in_rounds(_gain, design.OPENING, 2),
+    "Thompson": in_rounds(_thompson),
+    "V-optimal": in_rounds(_v_optimal),
+    "D-optimal": in_rounds(_d_optimal),
+}

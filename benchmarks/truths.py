@@ -1,0 +1,173 @@
+"""Simulated truths for `calibrate`: laws with realistic misfit, and replays of finished runs.
+
+A truth answers one thing, the held-out loss of a decoder with a method after so many FLOP, with
+the noise of a seed. Of the simulated ones: a bounded law of drawn constants, decoders that stand
+8 % off it, in half of them a smallest decoder that is anomalously good, and a smooth misfit of 4 %.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from worlds import CANDIDATES, FLOP_PER_PAIR, PARAMS, World
+
+from toolkit.calibrate.pool import Pool, Runs
+
+NOISE = 0.01  # Of ln loss between seeds, as in the study of few pairs.
+METHODS = ("full", "lora")
+CHANCE = float(np.log(CANDIDATES))
+
+
+@dataclass(frozen=True, eq=False)
+class Truth:
+    """What is asked, and who answers.
+
+    Attributes:
+        pool: The choices.
+        best: (q,) true losses at the target; infinite where none was measured.
+        lose: (choices, FLOP) -> losses, with noise.
+        levels: Budgets that can be had, in FLOP; empty for any.
+        there: (q, levels) which of them.
+    """
+
+    pool: Pool
+    best: np.ndarray
+    lose: Callable[[np.ndarray, np.ndarray], np.ndarray]
+    levels: np.ndarray
+    there: np.ndarray
+
+    def train(self, choice: np.ndarray, flop: np.ndarray) -> Runs:
+        return Runs(choice, flop, self.lose(choice, flop))
+
+    def regret(self, choice: int) -> float:
+        """Per cent above the best that the target could have bought."""
+        return float(100 * (self.best[choice] / self.best.min() - 1))
+
+
+def pool_of(target: float, unique: float, decoders: np.ndarray = PARAMS) -> Pool:
+    count = len(decoders)
+    return Pool(
+        target=target,
+        methods=METHODS,
+        method=np.repeat(np.arange(2), count),
+        decoders=decoders,
+        decoder=np.tile(np.arange(count), 2),
+        single=np.zeros(count, bool),
+        flop_per_pair=np.concatenate([FLOP_PER_PAIR[m][:count] for m in METHODS]),
+        unique=unique,
+        chance=CHANCE,
+        noise=NOISE,
+    )
+
+
+def simulated(
+    seed: int, stream: int = 0, decoder: float = 0.08, smooth: float = 0.04, anomaly: float = 0.5
+) -> Truth:
+    """One truth: constants around those of the study of few pairs, drawn by `seed`."""
+    rng = np.random.default_rng([18, stream, seed])
+    a, b = rng.normal(-0.9, 0.4), rng.normal(0.2, 0.4)
+    constants = {
+        "form": "bounded",
+        "E": rng.uniform(0.2, 1.2),
+        "alpha": rng.uniform(0.25, 0.5),
+        "beta": rng.uniform(0.5, 1.1),
+        "A": {"full": a, "lora": a + rng.normal(0, 0.2)},
+        "B": {"full": b, "lora": b + rng.normal(0.25, 0.3)},
+        "unique_pairs": int(10 ** rng.uniform(4.5, 6.0)),
+        "R": float(10 ** rng.uniform(0.2, 1.2)),
+    }
+    world = World("", constants, {"asked": 0})
+    target = float(10 ** rng.uniform(12.5, 13.5))
+    pool = pool_of(target, world.unique)
+    own = decoder * rng.standard_normal((2, len(PARAMS)))
+    if rng.random() < anomaly:
+        own[:, 0] -= rng.uniform(0.15, 0.4)
+    waves = rng.normal(0, 0.3, (2, 6, 2)), rng.uniform(0, 2 * np.pi, (2, 6))
+
+    def clean(choice: np.ndarray, flop: np.ndarray) -> np.ndarray:
+        pairs = flop / pool.flop_per_pair[choice]
+        params = pool.params[choice]
+        at = np.stack([np.log(params / 24000), np.log(pairs / 60000)])
+        # Half of the smooth misfit is common to the methods. It is one of what is left to learn:
+        # of the loss where half is learnt, and of nothing at chance.
+        bends = np.cos(np.einsum("mwd,dn->mwn", waves[0], at) + waves[1][:, :, None]).mean(axis=1)
+        common, other = np.sqrt(12) * 2 * smooth * bends
+        bend = np.where(pool.method[choice] == 0, common, (common + other) / np.sqrt(2))
+        return np.array(
+            [
+                world.off(METHODS[pool.method[c]], params[k : k + 1], pairs[k],
+                          own[:, pool.decoder[c]] + bend[k])[0]
+                for k, c in enumerate(choice)
+            ]
+        )  # fmt: skip
+
+    def lose(choice: np.ndarray, flop: np.ndarray) -> np.ndarray:
+        return clean(choice, flop) * np.exp(NOISE * rng.standard_normal(len(choice)))
+
+    every = np.arange(len(pool))
+    best = clean(every, np.full(len(pool), target))
+    return Truth(pool, best, lose, np.empty(0), np.empty(0))
+
+
+def of_world(world: World, seed: int, target: float = 3e13) -> Truth:
+    """A world of shared constants: the law itself, nine decoders, two methods."""
+    rng = np.random.default_rng([19, seed])
+    pool = pool_of(target, world.unique)
+
+    def clean(choice: np.ndarray, flop: np.ndarray) -> np.ndarray:
+        pairs = flop / pool.flop_per_pair[choice]
+        return np.array(
+            [
+                world.loss(METHODS[pool.method[c]], pool.params[c : c + 1], d)[0]
+                for c, d in zip(choice, pairs, strict=True)
+            ]
+        )
+
+    def lose(choice: np.ndarray, flop: np.ndarray) -> np.ndarray:
+        return clean(choice, flop) * np.exp(NOISE * rng.standard_normal(len(choice)))
+
+    every = np.arange(len(pool))
+    best = clean(every, np.full(len(pool), target))
+    return Truth(pool, best, lose, np.empty(0), np.empty(0))
+
+
+def replay(table: pd.DataFrame, target: float, seed: int, unique: float) -> Truth:
+    """A finished study: runs are drawn from those of its best settings, seeds at random."""
+    rng = np.random.default_rng([20, seed])
+    table = table[table["method"].isin(METHODS)]
+    decoders = np.sort(table["params"].unique()).astype(float)
+    count = len(decoders)
+    cost = table.assign(each=table["budget_flop"] / table["pairs"])
+    cost = cost.groupby(["method", "params"])["each"].median()
+    flop = [cost.get((m, p), np.nan) for m in METHODS for p in decoders]
+    pool = Pool(
+        target=target,
+        methods=METHODS,
+        method=np.repeat(np.arange(2), count),
+        decoders=decoders,
+        decoder=np.tile(np.arange(count), 2),
+        single=decoders == 3312.0,
+        flop_per_pair=np.array(flop),
+        unique=unique,
+        chance=CHANCE,
+        noise=NOISE,
+    )
+    levels = np.sort(table["budget_flop"].unique())
+    levels = levels[levels < 0.5 * target]
+    cells = {key: rows["loss"].to_numpy() for key, rows in
+             table.groupby(["method", "params", "budget_flop"])}  # fmt: skip
+
+    def losses(choice: int, budget: float) -> np.ndarray:
+        return cells.get((METHODS[pool.method[choice]], pool.params[choice], budget), np.empty(0))
+
+    there = np.array([[len(losses(c, b)) > 0 for b in levels] for c in range(len(pool))])
+
+    def lose(choice: np.ndarray, flop: np.ndarray) -> np.ndarray:
+        return np.array([rng.choice(losses(c, f)) for c, f in zip(choice, flop, strict=True)])
+
+    at = [losses(c, target) for c in range(len(pool))]
+    best = np.array([v.mean() if len(v) else np.inf for v in at])
+    return Truth(pool, best, lose, levels, there)
