@@ -19,6 +19,8 @@ from toolkit.calibrate.pool import Pool, Runs
 from toolkit.calibrate.rates import Tried, best_rate
 from toolkit.cli import main
 from toolkit.errors import ToolkitError
+from toolkit.laws.joint import JointLaw
+from toolkit.laws.links import LINKS
 
 CHANCE = math.log(1024)
 NAMES = ("small-7k", "small-15k", "small-38k", "small-85k")
@@ -296,12 +298,14 @@ def test_a_borrowed_study_is_a_prior_with_a_width(tmp_path):
 
     of = pool()
     runs = made(of, (0, 0.01), (2, 0.01))
-    priors = borrow(str(Path(__file__).parents[1] / "runs" / "reference"), runs.cells(of))
+    cells = runs.cells(of)
+    priors = borrow(str(Path(__file__).parents[1] / "runs" / "reference"), cells)
     assert priors
-    for prior in priors.values():
-        assert np.sqrt(prior.covariance[0].diagonal().min()) > 0
-    plain, lent = (believe(of, runs, lean=p).target.std(axis=0) for p in (None, priors))
-    assert lent.mean() < plain.mean() and lent.mean() > 0.2 * plain.mean() and WIDTH > 0.1
+    for link, prior in priors.items():
+        place = JointLaw(cells, LINKS[link], own=True).parts["alpha"].start
+        assert 0.9 * WIDTH < math.sqrt(prior.covariance[0, place, place]) < 1.1 * WIDTH
+        assert 0.1 < math.exp(prior.centre[0, place]) < 1.0
+    assert from_priors(of, runs, priors) > from_priors(of, runs)
 
 
 def test_the_kept_calibration_is_read_as_it_was_made():
