@@ -38,7 +38,7 @@ include_patterns = [
 exclude_patterns = [".*", "build", f"docs/{pages.MADE}/gallery.md"]
 default_role = "code"  # docstrings say `name` for what is code
 
-myst_enable_extensions = ["dollarmath", "attrs_block"]
+myst_enable_extensions = ["dollarmath", "colon_fence"]
 myst_heading_anchors = 3
 suppress_warnings = [
     "myst.xref_missing",  # links to code and to README.md, which a site has no page for

@@ -96,24 +96,28 @@ def executed(path: Path) -> Any:
 
 def draw_pictures() -> None:
     """A small picture for each walkthrough whose code changed since its last one was made."""
-    from PIL import Image
-
     made = json.loads(INPUTS.read_text()) if INPUTS.is_file() else {}
     for path in WALKTHROUGHS:
         target = GALLERY / f"{path.stem}.png"
         if made.get(path.stem) == inputs_of(path) and target.is_file():
             continue
         notebook = executed(path)
-        picture = next(_pictures(notebook), None) if notebook else None
-        if picture is None:
-            continue
-        with Image.open(io.BytesIO(picture)) as image:
-            size = (PICTURE_WIDTH, round(image.height * PICTURE_WIDTH / image.width))
-            small = image.convert("RGB").resize(size).quantize(64)
-            small.save(target, optimize=True)
-        made[path.stem] = inputs_of(path)
+        if notebook and draw_picture(notebook, target):
+            made[path.stem] = inputs_of(path)
     kept = {path.stem: made[path.stem] for path in WALKTHROUGHS if path.stem in made}
     INPUTS.write_text(json.dumps(kept, indent=1) + "\n")
+
+
+def draw_picture(notebook: Any, target: Path) -> bool:
+    """The first picture of an executed notebook, small; whether it has one."""
+    from PIL import Image
+
+    for picture in _pictures(notebook):
+        with Image.open(io.BytesIO(picture)) as image:
+            size = (PICTURE_WIDTH, round(image.height * PICTURE_WIDTH / image.width))
+            image.convert("RGB").resize(size).quantize(64).save(target, optimize=True)
+        return True
+    return False
 
 
 def _pictures(notebook: Any) -> Iterator[bytes]:
@@ -203,6 +207,17 @@ def answers() -> str:
             f"{loss.value:.2f} ({loss.low:.2f} to {loss.high:.2f}) |"
         )
     return "\n".join(lines)
+
+
+def refresh_readme() -> None:
+    """Put today's answers and pictures into the README."""
+    path = ROOT / "README.md"
+    text = path.read_text()
+    for start, now in (("| budget (FLOP)", answers()), ("[![", pictures())):
+        old = text[text.index(f"\n{start}") + 1 :].split("\n\n")[0]
+        text = text.replace(old, now)
+    if text != path.read_text():
+        path.write_text(text)
 
 
 def pictures() -> str:
@@ -390,7 +405,10 @@ def _finish(app: Any, error: Exception | None) -> None:
         '<a href="docs/index.html">Decoders to Encoders</a>\n'
     )
     _explorer(site / EXPLORER)
+    if app.config.nb_execution_mode == "off":
+        return
     draw_pictures()
+    refresh_readme()
     for sentence in (*failures(app.env), *changed_outputs()):
         getLogger(__name__).warning(sentence)
 

@@ -1,5 +1,6 @@
 """The site: what it says of the code is the code's own, its pictures of today's notebooks."""
 
+import json
 import re
 import sys
 from pathlib import Path
@@ -40,6 +41,15 @@ def test_every_field_of_the_run_table_is_told(kind):
     assert fields <= set(told), fields - set(told)
     assert all(len(told[name]) > 3 for name in fields)
     assert {name for name in fields - {"config", "curve"} if f"| `{name}` |" in pages.run_table()}
+
+
+def test_the_pictures_of_the_walkthroughs_are_of_their_code():
+    made = json.loads(pages.INPUTS.read_text())
+    stale = {p.stem for p in pages.WALKTHROUGHS if made.get(p.stem) != pages.inputs_of(p)}
+    assert not stale, f"make docs, and commit docs/gallery: {', '.join(sorted(stale))}"
+    for path in pages.WALKTHROUGHS:
+        assert (pages.GALLERY / f"{path.stem}.png").stat().st_size < 60_000
+        assert f"docs/gallery/{path.stem}.png" in (ROOT / "README.md").read_text()
 
 
 @pytest.mark.process
