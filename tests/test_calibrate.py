@@ -242,6 +242,18 @@ def test_a_decoder_that_fails_is_left_out_and_all_that_fail_are_a_sentence(tmp_p
         campaign.calibrate(campaign.begin(tmp_path / "t", ASKED), run=none)
 
 
+def test_failed_runs_are_tried_again_where_asked_even_when_the_money_is_spent(tmp_path):
+    def broken(plan, **options):
+        return fake_sweep(plan, fail=("small-15k", "small-38k", "small-85k"), **options)
+
+    book = campaign.begin(tmp_path / "s", ASKED)
+    before, _ = campaign.calibrate(book, run=broken)
+    assert any(s.name == "failed" for s in before.states)
+    book = campaign.begin(tmp_path / "s", None)
+    after, _ = campaign.calibrate(book, run=fake_sweep, options={"retry_failed": True})
+    assert all(s.ended for s in after.states)
+
+
 # The command
 
 

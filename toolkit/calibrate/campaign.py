@@ -289,6 +289,11 @@ def calibrate(
         The last standing, and whether it was stopped before its end.
     """
     options = dict(options or {})
+    if options.get("retry_failed") and book.rounds:
+        summary = run(book.plan(), **options)
+        if summary.stopped:
+            return stand(book), True
+    options.pop("retry_failed", None)
     while True:
         standing = stand(book)
         told(standing)
@@ -299,7 +304,6 @@ def calibrate(
         summary = run(book.plan(), **options)
         if summary.stopped or any(not s.ended and s.name != "failed" for s in summary.states):
             return replace(standing, states=summary.states), True
-        options.pop("retry_failed", None)
 
 
 def cost_in_words(asked: Asked) -> str:
