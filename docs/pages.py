@@ -99,25 +99,25 @@ def draw_pictures() -> None:
     made = json.loads(INPUTS.read_text()) if INPUTS.is_file() else {}
     for path in WALKTHROUGHS:
         target = GALLERY / f"{path.stem}.png"
-        if made.get(path.stem) == inputs_of(path) and target.is_file():
+        if made.get(path.stem) == inputs_of(path):
             continue
         notebook = executed(path)
-        if notebook and draw_picture(notebook, target):
+        if notebook is not None:
+            draw_picture(notebook, target)
             made[path.stem] = inputs_of(path)
     kept = {path.stem: made[path.stem] for path in WALKTHROUGHS if path.stem in made}
     INPUTS.write_text(json.dumps(kept, indent=1) + "\n")
 
 
-def draw_picture(notebook: Any, target: Path) -> bool:
-    """The first picture of an executed notebook, small; whether it has one."""
+def draw_picture(notebook: Any, target: Path) -> None:
+    """The first picture of an executed notebook, small; nothing where it draws none."""
     from PIL import Image
 
     for picture in _pictures(notebook):
         with Image.open(io.BytesIO(picture)) as image:
             size = (PICTURE_WIDTH, round(image.height * PICTURE_WIDTH / image.width))
             image.convert("RGB").resize(size).quantize(64).save(target, optimize=True)
-        return True
-    return False
+        return
 
 
 def _pictures(notebook: Any) -> Iterator[bytes]:
@@ -222,11 +222,13 @@ def refresh_readme() -> None:
 
 def pictures() -> str:
     """The walkthroughs as a row of pictures that lead to them, for a code host's page."""
-    made = [path for path in WALKTHROUGHS if (GALLERY / f"{path.stem}.png").is_file()]
-    return "\n".join(
-        f"[![{title_and_lead(path)[0]}](docs/gallery/{path.stem}.png)](notebooks/{path.name})"
-        for path in made
-    )
+    links = []
+    for path in WALKTHROUGHS:
+        title = title_and_lead(path)[0]
+        made = (GALLERY / f"{path.stem}.png").is_file()
+        shown = f"![{title}](docs/gallery/{path.stem}.png)" if made else title
+        links.append(f"[{shown}](notebooks/{path.name})")
+    return "\n".join(links)
 
 
 # Pages from the code

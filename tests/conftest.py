@@ -45,7 +45,7 @@ def easy(pairs_file, cache, monkeypatch):
 
 # `make quick` leaves out what is marked `process`; whatever starts one there has lost its mark.
 
-TOOLS = {"git"}  # Over in milliseconds, and asked wherever a run is recorded.
+TOOLS = {"git", "fc-list"}  # Over in milliseconds: asked where a run is recorded, and for fonts.
 _started: list[str] = []
 
 
