@@ -61,9 +61,10 @@ def test_the_ideal_size_and_its_data_hold_the_truth(study, budget):
 
 
 def test_every_decoder_with_every_method_is_priced_best_first(study):
-    recipe = recommend_from(study, budget_flop=1e12)
+    family = tuple(name for name in KNOWN if name.startswith("small-"))
+    recipe = recommend_from(study, budget_flop=1e12, decoders=family)
     assert {c.method for c in recipe.choices} == set(TRUTH)
-    assert {c.decoder for c in recipe.choices} == {n for n in KNOWN if n.startswith("small-")}
+    assert {c.decoder for c in recipe.choices} == set(family)
     losses = [c.loss.value for c in recipe.choices]
     assert losses == sorted(losses)
     first = recipe.choices[0]
@@ -294,6 +295,18 @@ def test_a_cap_on_the_size_is_kept_and_priced(study):
 def test_a_cap_above_the_optimum_changes_nothing(study):
     free = recommend_from(study, budget_flop=1e12)
     assert recommend_from(study, budget_flop=1e12, max_params=1e9).choices == free.choices
+
+
+def test_sizes_beyond_those_tried_are_offered_beyond_the_budgets_tried_or_where_it_is_sure(study):
+    tried = study.best["params"]
+
+    def sizes(budget, **limits):
+        return {c.params for c in recommend_from(study, budget_flop=budget, **limits).choices}
+
+    assert sizes(study.budgets[1]) == set(tried)
+    assert min(sizes(study.budgets[0] / 3)) < tried.min()
+    assert max(sizes(study.budgets[-1] * 3)) > tried.max()
+    assert sizes(study.budgets[1], max_params=2_000) == {1_760}
 
 
 def test_a_cap_below_every_decoder_at_hand_is_refused(study):

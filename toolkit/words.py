@@ -118,7 +118,7 @@ _SENTENCES: dict[str, Callable[[Mapping[str, Any]], str]] = {
     "repeats": _repeats,
     "outlying": lambda v: (
         f"{v['count']} {'cell lies' if v['count'] == 1 else 'cells lie'} far off the law, so that "
-        f"they count for little in it: {some(v['cells'])}"
+        f"{'it counts' if v['count'] == 1 else 'they count'} for little in it: {some(v['cells'])}"
     ),
     "spoken-against": lambda v: (
         f"runs at this budget speak against it: {count(v['params'])} ({method_name(v['method'])}) "
