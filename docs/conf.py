@@ -46,7 +46,8 @@ suppress_warnings = [
     "mystnb.exec",  # likewise
 ]
 autodoc_member_order = "bysource"
-autodoc_typehints_format = "short"
+autodoc_typehints_format = "fully-qualified"
+python_use_unqualified_type_names = True
 napoleon_use_rtype = False
 napoleon_use_ivar = True
 
