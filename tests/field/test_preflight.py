@@ -53,7 +53,6 @@ def bad_decoder(folder, missing):
         ({"decoder": "wordless"}, "has no tokenizer"),
     ],
 )
-@pytest.mark.process
 def test_a_sweep_that_cannot_start_is_refused_before_it_does(
     tmp_path, monkeypatch, capsys, command, base, words
 ):
