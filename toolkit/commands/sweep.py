@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import argparse
 import sys
+from functools import cached_property
 
 from toolkit.arguments import positive, resources, whole
+from toolkit.runs import RunConfig
 from toolkit.sweep.execution import Summary, default_workers, run_sweep
 from toolkit.sweep.folders import RunState
-from toolkit.sweep.plan import Plan, costs, makespan, read_plan, seen_here
+from toolkit.sweep.plan import Plan, RunCost, costs, makespan, read_plan, seen_here
 from toolkit.sweep.trunks import spent
 from toolkit.text import duration, scientific
 
@@ -71,7 +73,7 @@ class _Bar:
         self.states = {state.config: state for state in states}
         self.left = {state.config for state in states if not state.ended}
         self.todo = len(self.left)
-        self.costs = dict(zip(plan.configs, costs(plan.configs), strict=True))
+        self.plan = plan
         self.bar = None
         if self.todo and sys.stderr.isatty():
             from tqdm import tqdm
@@ -84,6 +86,11 @@ class _Bar:
                 leave=False,
                 bar_format="{percentage:3.0f}% of {total_fmt}FLOP |{bar}| {elapsed}{postfix}",
             )
+
+    @cached_property
+    def costs(self) -> dict[RunConfig, RunCost]:
+        """Asked for once the sweep has been found able to start."""
+        return dict(zip(self.plan.configs, costs(self.plan.configs), strict=True))
 
     def ended(self, state: RunState) -> None:
         self.states[state.config] = state
