@@ -297,14 +297,13 @@ def test_a_cap_above_the_optimum_changes_nothing(study):
     assert recommend_from(study, budget_flop=1e12, max_params=1e9).choices == free.choices
 
 
-def test_sizes_beyond_those_tried_are_offered_beyond_the_budgets_tried_or_where_it_is_sure(study):
+def test_sizes_beyond_those_tried_wait_for_a_larger_budget_or_a_cap(study):
     tried = study.best["params"]
 
     def sizes(budget, **limits):
         return {c.params for c in recommend_from(study, budget_flop=budget, **limits).choices}
 
     assert sizes(study.budgets[1]) == set(tried)
-    assert min(sizes(study.budgets[0] / 3)) < tried.min()
     assert max(sizes(study.budgets[-1] * 3)) > tried.max()
     assert sizes(study.budgets[1], max_params=2_000) == {1_760}
 

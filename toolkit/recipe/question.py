@@ -141,18 +141,17 @@ class Question:
         self.params = np.array([float(d.params) for d in hand])
 
     def _within_tried(self, params: int) -> bool:
-        """Whether a size is among those tried, or beyond them on the side that the budget is."""
-        sizes, budgets = self.study.best["params"], self.study.budgets
-        return (params >= sizes.min() or self.budget_flop < budgets[0]) and (
-            params <= sizes.max() or self.budget_flop > budgets[-1]
-        )
+        """Whether a size is among those tried, or above them as the budget is above its kind."""
+        sizes = self.study.best["params"]
+        above = params > sizes.max() and self.budget_flop <= self.study.budgets[-1]
+        return bool(params >= sizes.min() and not above)
 
     def _sure_beyond(self) -> bool:
         """Whether a size beyond those tried is better than all of them in nearly every draw.
 
-        Else it is not offered at a budget like those tried: of runs/reference the law promised
-        3.6 at 10¹¹ FLOP with small-2k, half the smallest of its sizes; it came to 4.52, and
-        small-3k, the smallest, to 4.28.
+        Else it is not offered, unless it is a larger one for a larger budget: of runs/reference
+        the law promised 3.6 at 10¹¹ FLOP with small-2k, half the smallest of its sizes; it came to
+        4.52, and small-3k, the smallest, to 4.28.
         """
         within = np.array([self._within_tried(d.params) for d in self.hand])
         draws = np.stack([self.losses(method) for method in self.study.methods], axis=1)
