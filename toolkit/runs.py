@@ -403,7 +403,7 @@ class RunRecord:
     revision: str = ""
     libraries: str = ""
     flop_inherited: int = 0
-    peak_bytes: int = 0
+    peak_bytes: int = field(default=0, compare=False)  # the machine's, not the run's
 
     def row(self) -> dict[str, Any]:
         """The run's row of the table: its configuration, overlaid with what came of it."""
