@@ -77,14 +77,11 @@ def rounded_weights(model: nn.Module) -> Iterator[list[Tensor]]:
     """Within it linear layers see their weights in bfloat16, rounded once for all chunks of a step.
 
     The rounded copy is an attribute that hides the parameter, whose gradient flows through it, in
-    float32. DoRA's layers keep theirs, of which a norm is taken. Yields the copies.
+    float32. Yields the copies.
     """
     from transformers.pytorch_utils import Conv1D
 
-    kinds = (nn.Linear, Conv1D)
-    normed = [x for x in model.modules() if len(getattr(x, "lora_magnitude_vector", ()))]
-    kept = {id(layer) for adapted in normed for layer in adapted.modules()}
-    layers = [x for x in model.modules() if isinstance(x, kinds) and id(x) not in kept]
+    layers = [x for x in model.modules() if isinstance(x, (nn.Linear, Conv1D))]
     copies = [layer.weight.bfloat16() for layer in layers]
     for layer, copy in zip(layers, copies, strict=True):
         layer.__dict__["weight"] = copy
