@@ -10,7 +10,7 @@ SENTENCES = ["a cat on a mat", "a dog in a park", "<b>stock</b> prices fell"]
 class Backwards(WordEncoder):
     """Sees the same in every text."""
 
-    def encode(self, texts):
+    def encode(self, texts, *, side=None):
         return super().encode(["same"] * len(texts))
 
 
@@ -32,7 +32,7 @@ def test_the_widget_answers_to_another_question_and_to_none():
 
 def test_a_text_that_an_encoder_refuses_is_said_in_its_place():
     class Refuses(WordEncoder):
-        def encode(self, texts):
+        def encode(self, texts, *, side=None):
             raise ToolkitError("text 1 has <half> a character")
 
     found = neighbours({"words": Refuses()}, SENTENCES).children[-1]

@@ -13,7 +13,7 @@ class WordEncoder:
     def __init__(self, size=256):
         self.size, self.calls = size, 0
 
-    def encode(self, texts):
+    def encode(self, texts, *, side=None):
         self.calls += 1
         vectors = np.full((len(texts), self.size), 1e-6, np.float32)
         for row, text in enumerate(texts):

@@ -62,7 +62,7 @@ class Breaks(WordEncoder):
         super().__init__()
         self.at = at
 
-    def encode(self, texts):
+    def encode(self, texts, *, side=None):
         if self.calls == self.at:
             raise KeyboardInterrupt
         return super().encode(texts)
@@ -106,7 +106,7 @@ def test_a_file_that_changes_while_it_is_read_is_told(tmp_path):
     path = lines(tmp_path)
 
     class Meddles(WordEncoder):
-        def encode(self, texts):
+        def encode(self, texts, *, side=None):
             if self.calls == 1:
                 lines(tmp_path, TEXTS[:40])
             return super().encode(texts)

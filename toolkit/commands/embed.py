@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from toolkit.encoder.encoder import SIDES
+
 HELP = "embed a file's texts, of any size; goes on where it was stopped"
 
 
@@ -16,6 +18,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help=".txt (a text a line), .jsonl, .csv, .tsv, .parquet; each also .gz",
     )
     parser.add_argument("--out", type=Path, required=True, help="vectors.npy, or .parquet")
+    parser.add_argument(
+        "--side",
+        choices=SIDES,
+        default="positive",
+        help="whose prefix goes before each text, if the run had one: query, or positive "
+        "(the default: texts to be found)",
+    )
     parser.add_argument("--column", help="where the texts are (default text, sentence, …)")
 
 
@@ -36,6 +45,6 @@ def run(args: argparse.Namespace) -> int:
             bar.total, bar.initial = count, bar.initial or (done if not bar.n else 0)
             bar.update(done - bar.n)
 
-        count = embed_file(encoder, texts, args.out, progress=show)
+        count = embed_file(encoder, texts, args.out, side=args.side, progress=show)
     print(f"{count:,} vectors in {args.out}")
     return 0

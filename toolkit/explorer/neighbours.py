@@ -30,10 +30,11 @@ def table(encoders: Mapping[str, Encodes], sentences: Sequence[str], question: s
     """A column an encoder, the sentences nearest to the question from the top, as HTML."""
     columns = []
     for name, encoder in encoders.items():
-        vectors = encoder.encode([*sentences, question])
+        vectors = encoder.encode(sentences, side="positive")
+        (asked,) = encoder.encode([question], side="query")
         rows = "".join(
             f"<tr><td>{cosine:.2f}</td><td>{escape(sentences[place])}</td></tr>"
-            for place, cosine in ranked(vectors[:-1], vectors[-1])
+            for place, cosine in ranked(vectors, asked)
         )
         columns.append(
             f"<td style='vertical-align:top'><b>{escape(name)}</b><table>{rows}</table></td>"

@@ -33,9 +33,13 @@ _MODULES = "modules.json"  # What a folder of sentence-transformers has.
 
 
 class Encodes(Protocol):
-    """Whatever makes unit vectors of texts: float32, shape [texts, h]."""
+    """Whatever makes unit vectors of texts: float32, shape [texts, h].
 
-    def encode(self, texts: Sequence[str], /) -> np.ndarray: ...
+    `side` says what the texts are, query or positive, to an encoder that was trained with a prefix
+    before them; None is neither, and puts nothing before them.
+    """
+
+    def encode(self, texts: Sequence[str], /, *, side: str | None = None) -> np.ndarray: ...
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,9 +69,11 @@ class Elsewhere:
         finally:
             logging.enable_progress_bar()
 
-    def encode(self, texts: Sequence[str], /) -> np.ndarray:
-        """Unit vectors, float32, shape [texts, h]."""
-        found = self.model.encode(list(texts), normalize_embeddings=True, show_progress_bar=False)
+    def encode(self, texts: Sequence[str], /, *, side: str | None = None) -> np.ndarray:
+        """Unit vectors, float32, shape [texts, h]; the model's own prompts are its prefixes."""
+        by_side = {"query": self.model.encode_query, "positive": self.model.encode_document}
+        encode = by_side[side] if side else self.model.encode
+        found = encode(list(texts), normalize_embeddings=True, show_progress_bar=False)
         return np.asarray(found, np.float32)
 
 

@@ -89,9 +89,11 @@ class _Model:
         self.encoder = encoder
         self.mteb_model_meta = ModelMeta.create_empty({"name": "decoders-to-encoders/encoder"})
 
-    def encode(self, inputs: Any, **_: Any) -> np.ndarray:
-        """Vectors of a loader's texts, in order."""
-        return self.encoder.encode([text for batch in inputs for text in batch["text"]])
+    def encode(self, inputs: Any, *, prompt_type: Any = None, **_: Any) -> np.ndarray:
+        """Vectors of a loader's texts, in order; what MTEB calls no document is a query."""
+        side = "positive" if prompt_type == "document" else "query"
+        texts = [text for batch in inputs for text in batch["text"]]
+        return self.encoder.encode(texts, side=side)
 
     def similarity(self, first: Any, second: Any) -> Any:
         """Cosines of all pairs: vectors have unit length."""

@@ -40,6 +40,8 @@ def search(
 ) -> list[list[Hit]]:
     """The nearest texts to each question, the nearest first.
 
+    Questions are read as a run's queries, the corpus as its positives: each with its prefix.
+
     Up to `EXACT` texts every one is looked at; beyond that an index (HNSW, by faiss) is built once
     and kept.
 
@@ -53,7 +55,7 @@ def search(
     """
     if not all(question.strip() for question in questions):
         raise ToolkitError("a question is empty")
-    asked = encoder.encode(list(questions))
+    asked = encoder.encode(list(questions), side="query")
     path = vectors if vectors is not None else _kept(encoder, texts)
     found = read_vectors(path, sum(1 for _ in texts) if vectors is not None else None)
     if found.shape[1] != asked.shape[1]:

@@ -26,7 +26,10 @@ from toolkit.sweep.plan import Plan, read_plan
 
 HELD_OUT = "held-out"
 # What says how a text is read and pooled: an untuned decoder is read as the sweep's runs are.
-READING = ("decoder", "pooling", "attention", "max_tokens", "special_tokens")
+READING = (
+    *("decoder", "pooling", "attention", "max_tokens", "special_tokens"),
+    *("query_prefix", "positive_prefix", "prefix_in_pooling"),
+)
 
 
 @dataclass(frozen=True)
@@ -109,7 +112,8 @@ def contenders(plan: Plan) -> Iterator[Contender]:
 
 
 def held_out_scores(encoder: Encodes, config: RunConfig) -> Scores:
-    """Loss, recall and MRR on a run's own held-out set: its texts as its decoder read them.
+    """Loss, recall and MRR on a run's own held-out set: its texts as its decoder read them, each
+    behind the encoder's own prefix.
 
     The loss is the one of the run's record, in nats; the others are better where they are higher.
     """
@@ -128,11 +132,11 @@ def held_out_scores(encoder: Encodes, config: RunConfig) -> Scores:
     )
     held_out = held_out_set(data.held_out, config.candidates, data.facts)
     sides = []
-    for texts in (held_out.queries, held_out.positives):
+    for side, texts in (("query", held_out.queries), ("positive", held_out.positives)):
         bounds = texts.offsets
         ids = [texts.ids[a:b].tolist() for a, b in pairwise(bounds)]
         plain = tokenizer.batch_decode(ids, skip_special_tokens=True)
-        sides.append(torch.from_numpy(encoder.encode(plain)))
+        sides.append(torch.from_numpy(encoder.encode(plain, side=side)))
     found = evaluation_of(sides[0], sides[1], held_out, temperature=config.temperature)
     similarity = sides[0] @ sides[1].T
     ranks = (similarity >= similarity.diagonal().unsqueeze(1)).sum(1).clamp(min=1).numpy()

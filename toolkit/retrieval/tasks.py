@@ -66,8 +66,8 @@ def find(name: str, *, split: str | None = None, own: bool = False) -> Task:
 
 def search_scores(encoder: Encodes, collection: Collection, note: str = "") -> Scores:
     """How well a search for each query finds what people judged relevant."""
-    documents = encoder.encode(list(collection.documents.values()))
-    queries = encoder.encode(list(collection.queries.values()))
+    documents = encoder.encode(list(collection.documents.values()), side="positive")
+    queries = encoder.encode(list(collection.queries.values()), side="query")
     return judge(
         collection.name, collection.judgements, rankings(collection, queries, documents), note
     )
@@ -96,5 +96,5 @@ def rankings(
 
 
 def similarity_scores(encoder: Encodes, judged: similarity.Judged) -> Scores:
-    """How well cosines follow what people judged."""
-    return similarity.correlate(judged, encoder.encode(list(judged.texts)))
+    """How well cosines follow what people judged; each text is read as a query."""
+    return similarity.correlate(judged, encoder.encode(list(judged.texts), side="query"))

@@ -53,6 +53,7 @@ def embed_file(
     texts: TextFile,
     target: Path,
     *,
+    side: str = "positive",
     progress: Callable[[int, int], None] = lambda done, texts: None,
     window: int = WINDOW,
 ) -> int:
@@ -61,6 +62,7 @@ def embed_file(
     Args:
         target: `.npy`: float32, shape [texts, h], row i of text i. `.parquet`: with the columns
             text and vector. It must not be there yet.
+        side: What the texts are, query or positive, where a run put a prefix before either.
         progress: Called with the texts done and all of them. window: Texts between notes.
 
     Returns:
@@ -68,7 +70,8 @@ def embed_file(
 
     Raises:
         ToolkitError: A text is bad (file and line are named), the target cannot be written, or the
-            file, its column or the encoder are not those that the target was begun with.
+            file, its column, the encoder or its prefix are not those that the target was begun
+            with.
     """
     check_target(target)
     stat = _stat(texts.path)
@@ -77,7 +80,7 @@ def embed_file(
         raise ToolkitError(f"{texts.path} holds no text")
     with open(texts.path, "rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
-    probe = encoder.encode(_PROBE)
+    probe = encoder.encode(_PROBE, side=side)
     fresh = _State(digest, texts.column, count, 0, probe.tolist())
     part, note = _beside(target)
     state = _resumed(note, part, fresh, texts, target) or fresh
@@ -89,7 +92,7 @@ def embed_file(
         for start, some in _windows(texts, state.done, window):
             if _stat(texts.path) != stat or start + len(some) > count:
                 raise _changed(texts, target, start, count)
-            vectors[start : start + len(some)] = encoder.encode(some)
+            vectors[start : start + len(some)] = encoder.encode(some, side=side)
             vectors.flush()
             state = _State(**{**asdict(state), "done": start + len(some)})
             _note(note, state)
@@ -128,8 +131,10 @@ def read_vectors(path: Path, texts: int | None = None) -> np.ndarray:
 
 
 def identity(encoder: Encodes) -> str:
-    """Tells one encoder from another by what it makes of a few texts, to two decimals."""
-    return hashlib.sha256(np.round(encoder.encode(_PROBE), 2).tobytes()).hexdigest()[:16]
+    """Tells one encoder from another by what it makes of a few texts of a corpus, to two
+    decimals."""
+    probe = np.round(encoder.encode(_PROBE, side="positive"), 2)
+    return hashlib.sha256(probe.tobytes()).hexdigest()[:16]
 
 
 def check_target(target: Path) -> None:
@@ -174,7 +179,10 @@ def _resumed(note: Path, part: Path, fresh: _State, texts: TextFile, target: Pat
         )
     now = np.array(fresh.probe, np.float32)
     if probe.shape != now.shape or (np.sum(probe * now, 1) < _SAME).any():
-        raise ToolkitError(f"{target} was begun with another encoder; take that one, or {anew}")
+        raise ToolkitError(
+            f"{target} was begun with another encoder, or another side's prefix; take that one, "
+            f"or {anew}"
+        )
     return state if rows == (fresh.texts, now.shape[1]) and state.done else None
 
 
