@@ -212,7 +212,7 @@ def test_a_folder_that_holds_something_is_left_alone(tmp_path, capsys):
 
 
 @pytest.mark.slow
-def test_from_a_file_of_pairs_to_an_encoder(own_cache, tmp_path, capsys):
+def test_from_a_file_of_pairs_to_an_encoder_that_searches(own_cache, tmp_path, capsys):
     pytest.importorskip("sentence_transformers")
     path, study = tmp_path / "pairs.csv", tmp_path / "study"
     path.write_text(csv_text())
@@ -238,3 +238,16 @@ def test_from_a_file_of_pairs_to_an_encoder(own_cache, tmp_path, capsys):
     similar = encoder.encode(queries) @ encoder.encode(replies).T
     places = (similar > similar.diagonal()[:, None]).sum(1)
     assert np.median(places) < 20  # of 120; 60 is chance
+    capsys.readouterr()
+    corpus = tmp_path / "replies.txt"
+    corpus.write_text("".join(f"{reply}\n" for reply in replies))
+    search = ["search", str(tmp_path / "encoder"), str(corpus), *queries[:3], "-k", "4", "--json"]
+    assert cli.main(search) == 0
+    answers = json.loads(capsys.readouterr().out)
+    for place, answer in enumerate(answers):
+        rows = [hit["row"] - 1 for hit in answer["found"]]
+        assert [hit["text"] for hit in answer["found"]] == [replies[row] for row in rows]
+        assert answer["question"] == queries[place]
+        cosines = [hit["similarity"] for hit in answer["found"]]
+        np.testing.assert_allclose(cosines, np.sort(similar[place])[::-1][:4], atol=1e-5)
+    assert len(answers) == 3
