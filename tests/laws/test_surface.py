@@ -83,7 +83,7 @@ def test_a_linear_problem_ends_where_algebra_says():
 
 
 @pytest.mark.parametrize("link", list(LINKS))
-def test_the_form_that_made_the_runs_foretells_the_largest_budget_better(link):
+def test_the_form_that_made_the_runs_predicts_the_largest_budget_better(link):
     surface = fit_surface(cells(link), draws=20)
     assert surface.form == link
     assert surface.weights[link] > 0.9

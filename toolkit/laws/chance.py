@@ -14,6 +14,20 @@ USUAL = "candidates"  # The column that tells K.
 NEAR = 0.01  # Where the least loss is nearer to chance than this share of it, none has learnt.
 
 
+def chance(table: pd.DataFrame) -> float:
+    """ln K over the K candidates of a table's losses; NaN where the table does not tell K.
+
+    A table whose loss is another has a column `chance`, what an encoder comes to that knows
+    nothing. Of several K the largest counts.
+    """
+    if "chance" in table.columns:
+        return float(table["chance"].iloc[0])
+    if USUAL not in table.columns:
+        return math.nan
+    most = pd.to_numeric(table[USUAL], errors="coerce").max()
+    return math.log(most) if most > 0 else math.nan
+
+
 def candidates(table: pd.DataFrame, given: str | None) -> str | float:
     """The column that tells how many candidates there were, or their number.
 

@@ -63,7 +63,7 @@ class Posterior:
         )
         return drawn.phi, self.errors[pick]
 
-    def foretell(self, top: Cells, drift: Array) -> Array:
+    def predict(self, top: Cells, drift: Array) -> Array:
         """(len(drift),) ln density that the fit gives to cells above its budgets."""
         law = self.law
         value, slope = law.at(

@@ -62,7 +62,7 @@ class Surface:
 
     Attributes:
         cells: All that it stands on.
-        weights: Of each link, from how well it foretells the table's largest budget.
+        weights: Of each link, from how well it predicts the table's largest budget.
         scores: ln density of that budget under each link; NaN where there are too few budgets.
         contenders: Methods that share parameters.
         branches: By method, its number in each branch and the branches of its group.
@@ -191,7 +191,7 @@ def fit_surface(cells: Cells, *, draws: int = 1000, seed: int = 0) -> Surface:
     links = [link for link in LINKS.values() if np.isfinite(cells.chance) or link.name != "bounded"]
     near = contenders(cells)
     group = cells.of_methods(near)
-    drift, scores = _foretold(group, links)
+    drift, scores = _predicted(group, links)
     known = {name: score for name, score in scores.items() if np.isfinite(score)}
     fitted = {link.name: fit_posterior(group, link) for link in links}
     known = known or {name: f.evidence for name, f in fitted.items()}
@@ -235,7 +235,7 @@ def _lean(of: Posterior, alone: Cells) -> Prior:
     return prior
 
 
-def _foretold(cells: Cells, links: list[Link]) -> tuple[Array, dict[str, float]]:
+def _predicted(cells: Cells, links: list[Link]) -> tuple[Array, dict[str, float]]:
     """How likely each size of drift is, and each link's ln density of the largest budget."""
     budgets = cells.budgets
     sizes = np.array(DRIFT)
@@ -249,7 +249,7 @@ def _foretold(cells: Cells, links: list[Link]) -> tuple[Array, dict[str, float]]
         if below.sum() < 4 or not here.any():
             continue
         each = {
-            link.name: fit_posterior(cells.only(below), link).foretell(cells.only(here), sizes)
+            link.name: fit_posterior(cells.only(below), link).predict(cells.only(here), sizes)
             for link in links
         }
         density += np.logaddexp.reduce(list(each.values())) - np.log(len(each))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -10,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from toolkit.errors import ToolkitError
+from toolkit.laws.chance import chance
 from toolkit.laws.forms import FORMS
 from toolkit.laws.outliers import Outlier, outliers
 from toolkit.laws.table import check, row_numbers
@@ -77,13 +77,13 @@ def suspects(
     usable = np.ones(len(table), bool)
     for each in values.values():
         usable &= np.isfinite(each) & (each > 0)
-    chance = _chance(table)
+    limit = chance(table)
     labels = table[apart].astype(str).to_numpy() if apart in table else np.full(len(table), "")
     found: list[Outlier] = []
     for label in np.unique(labels):
         rows = np.flatnonzero(usable & (labels == label))
         part = {role: each[rows] for role, each in values.items()}
-        for one in outliers(**part, chance=chance):
+        for one in outliers(**part, chance=limit):
             found.append(replace(one, row=int(rows[one.row])))
     found.sort(key=lambda one: -one.loss)
     numbers = row_numbers(table)
@@ -159,11 +159,3 @@ def _parameters(fit: Any) -> dict[str, float]:
         for name, law in laws.items()
         if law.usable
     }
-
-
-def _chance(table: pd.DataFrame) -> float:
-    """ln K, where the table says among how many candidates the positive is to be found."""
-    if "candidates" not in table:
-        return math.nan
-    candidates = pd.to_numeric(table["candidates"], errors="coerce").max()
-    return math.log(candidates) if candidates > 1 else math.nan

@@ -20,6 +20,7 @@ import numpy as np
 import pandas as pd
 
 from toolkit.errors import ToolkitError
+from toolkit.laws.chance import chance
 from toolkit.laws.suspects import suspects
 from toolkit.laws.table import check
 from toolkit.recipe.findings import Finding
@@ -232,20 +233,6 @@ def _unlimited(runs: pd.DataFrame, excluded: list[Excluded]) -> tuple[pd.DataFra
         names = tuple(_label(runs, int(row)) for row in np.flatnonzero(~most))
         excluded.append(Excluded(LIMITED, len(names), names))
     return runs[most], runs[~most]
-
-
-def chance(runs: pd.DataFrame) -> float:
-    """ln K over the K candidates of the runs' loss; NaN where the table does not tell K.
-
-    A table whose loss is another has a column `chance`, what an encoder comes to that knows
-    nothing.
-    """
-    if "chance" in runs.columns:
-        return float(runs["chance"].iloc[0])
-    if "candidates" not in runs.columns:
-        return math.nan
-    known = pd.to_numeric(runs["candidates"], errors="coerce").dropna()
-    return math.log(float(known.iloc[0])) if len(known) else math.nan
 
 
 def below_chance(runs: pd.DataFrame) -> np.ndarray:

@@ -12,6 +12,7 @@ import pandas as pd
 from toolkit.decoders import KNOWN, catalogued, relatives
 from toolkit.laws import IsoFlopFit, fit_isoflop
 from toolkit.laws.cells import Cells
+from toolkit.laws.chance import chance
 from toolkit.laws.optimiser import Array
 from toolkit.laws.surface import Surface, fit_surface
 from toolkit.methods import METHODS
@@ -22,7 +23,6 @@ from toolkit.recipe.comparable import (
     Comparable,
     below_chance,
     best_settings,
-    chance,
 )
 from toolkit.recipe.costs import Costs
 from toolkit.recipe.findings import Finding
