@@ -2,6 +2,7 @@
 
 import json
 import math
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -19,6 +20,7 @@ from toolkit.text import count, read_number, scientific
 from toolkit.training.defaults import batch_pairs
 from toolkit.words import as_text, say
 
+REFERENCE = Path(__file__).parents[1] / "runs/reference/runs.csv"
 WIDE = ("small-7k", "small-15k", "small-38k", "small-85k", "small-200k", "small-559k", "small-1.2m")
 
 
@@ -358,6 +360,13 @@ def test_the_cheapest_budget_for_a_loss_gives_that_loss(study):
     assert budget.value == pytest.approx(2e12, rel=0.2)
     with pytest.raises(ToolkitError, match="no budget up to"):
         cheapest(study, 0.2)
+
+
+def test_at_the_cheapest_budget_the_recipe_itself_has_that_loss():
+    """Also where it withholds sizes smaller than all that were tried."""
+    some = Study.of(pd.read_csv(REFERENCE), draws=300)
+    recipe = recommend_from(some, budget_flop=cheapest(some, 3.0).value)
+    assert recipe.loss.value == pytest.approx(3.0, rel=0.02)
 
 
 def test_methods_cross_where_the_truth_does(study):

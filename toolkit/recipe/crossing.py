@@ -12,6 +12,7 @@ import numpy as np
 from toolkit.errors import ToolkitError
 from toolkit.laws import Estimate
 from toolkit.laws.optimiser import Array
+from toolkit.recipe.question import Question
 from toolkit.recipe.study import Study
 
 POINTS = 49
@@ -42,9 +43,9 @@ class Crossing:
 def _best_losses(study: Study) -> tuple[Array, dict[str, Array]]:
     """Budgets (b,) and, by method, draws (R, b) of the loss with its best decoder at hand."""
     budgets = np.geomspace(study.budgets[0] * BELOW, study.budgets[-1] * ABOVE, POINTS)
-    sizes = np.array([float(d.params) for d in study.hand])
+    asked = [Question(study, float(budget)) for budget in budgets]
     return budgets, {
-        m: np.stack([_best(study.losses(m, sizes, float(c))) for c in budgets], axis=1)
+        m: np.stack([_best(question.losses(m)) for question in asked], axis=1)
         for m in study.methods
     }
 
