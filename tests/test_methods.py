@@ -14,9 +14,10 @@ from toolkit.contrast.step import ContrastiveStep
 from toolkit.decoders import neox_shape
 from toolkit.errors import ToolkitError
 from toolkit.flops import step_flops
-from toolkit.methods import METHODS, Method
+from toolkit.methods import METHODS, STUDIED, Method
 from toolkit.methods.lora import default_rank
 from toolkit.runs import RunConfig
+from toolkit.synthetic import TRUTH, run_table
 from toolkit.words import method_name
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -220,3 +221,15 @@ def test_the_parameter_cell_of_a_run_has_the_defaults_of_its_configuration() -> 
     exec("".join(cell["source"]), given)
     defaults = {f.name: f.default for f in fields(RunConfig) if f.default is not MISSING}
     assert {name: given[name] for name in defaults} == defaults
+
+
+def test_made_up_runs_have_the_studys_methods_and_any_others_settings() -> None:
+    assert tuple(TRUTH) == STUDIED
+    table = run_table(
+        truth={name: TRUTH["lora"] for name in ("full", "rslora", "hybrid")},
+        decoders=("small-7k",), budgets=(1e11,), ranks=(4, 8), shares=(0.25, 0.5),
+    )  # fmt: skip
+    assert table["run"].is_unique
+    assert dict(table["method"].value_counts()) == {"hybrid": 4, "rslora": 2, "full": 1}
+    assert set(table.loc[table.method == "rslora", "lora_rank"]) == {4, 8}
+    assert table.loc[table.method == "hybrid", "trained_blocks"].notna().all()

@@ -47,6 +47,9 @@ def test_lora_targets_are_one_list_of_names_or_several():
 @pytest.mark.parametrize(
     ("text", "words"),
     [
+        ("workers: true\ngrid: [{decoder: d, budget_flop: 1}]", "workers has the bad value True"),
+        ("workers: 1.5\ngrid: [{decoder: d, budget_flop: 1}]", "workers must be a whole number"),
+        ("workers: two\ngrid: [{decoder: d, budget_flop: 1}]", "workers must be a whole number"),
         ("gird: []", "unknown key 'gird'; did you mean grid"),
         ("grid: []", "at least one mapping"),
         ("grid: {a: 1}", "grid must be a list"),
@@ -146,3 +149,11 @@ def test_the_last_run_ends_when_the_longest_are_started_first():
     assert makespan([4, 3, 3, 2], 2) == 6
     assert makespan([5], 8) == 5
     assert makespan([], 2) == 0
+
+
+def test_the_number_of_workers_is_read_like_every_number(tmp_path):
+    for text, number in (("2", 2), ("2.0", 2), ("'1e1'", 10), ("null", None)):
+        (tmp_path / "sweep.yaml").write_text(
+            f"workers: {text}\ngrid: [{{decoder: small-7k, budget_flop: 1e9}}]"
+        )
+        assert read_plan(tmp_path).workers == number

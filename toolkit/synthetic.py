@@ -15,6 +15,9 @@ import numpy as np
 import pandas as pd
 
 from toolkit.decoders import KNOWN
+from toolkit.methods import owners
+from toolkit.methods.freeze import TRAINED_BLOCKS
+from toolkit.methods.lora import LORA_RANK
 
 TOKENS_PER_PAIR = 65
 BUDGETS = (1e11, 10**11.5, 1e12, 10**12.5, 1e13)
@@ -52,7 +55,7 @@ class Truth:
         return params, budget_flop / (self.cost * params), self.loss(params, budget_flop)
 
 
-# As on the poster: full fine-tuning is best at low budgets, LoRA at high ones.
+# Of the study's methods. As on the poster, full fine-tuning is best at low budgets, LoRA at high.
 TRUTH: dict[str, Truth] = {
     "full": Truth(1.50, 52, 0.35, 160, 0.35, 6.0),
     "freeze": Truth(1.75, 52, 0.35, 168, 0.35, 4.0),
@@ -78,17 +81,22 @@ def run_table(
         truth: Law by method.
         decoders: Names known to `toolkit.decoders`.
         budgets: In FLOP.
-        ranks: Of LoRA. Ranks away from 64 do worse, high ones most of all at low budgets.
-        shares: Of the blocks that freezing trains; each share but the best, one half, does worse.
+        ranks: Of methods that have one. Away from 64 they do worse, high ones most of all at low
+            budgets.
+        shares: Of the blocks, of methods that train the last ones; each share but the best, one
+            half, does worse.
         seeds: One run for each.
         noise: Standard deviation of the loss relative to the loss.
         seed: Of the noise.
     """
     rng = np.random.default_rng(seed)
+    largest = max(budgets)
+    ranked, shared = owners(LORA_RANK.name), owners(TRAINED_BLOCKS.name)
     rows = [
-        _row(method, law, decoder, budget, setting, run_seed, noise * rng.normal(), max(budgets))
+        _row(method, law, decoder, budget, rank, share, run_seed, noise * rng.normal(), largest)
         for method, law in truth.items()
-        for setting in {"lora": ranks, "freeze": shares}.get(method, (None,))
+        for rank in (ranks if method in ranked else (None,))
+        for share in (shares if method in shared else (None,))
         for decoder in decoders
         for budget in budgets
         for run_seed in seeds
@@ -101,15 +109,14 @@ def _row(
     law: Truth,
     decoder: str,
     budget: float,
-    setting: float | None,
+    rank: int | None,
+    share: float | None,
     seed: int,
     error: float,
     largest: float,
 ) -> dict[str, object]:
     found = KNOWN[decoder]
     tokens = budget / (law.cost * found.params)
-    rank = int(setting) if setting is not None and method == "lora" else None
-    share = setting if method == "freeze" else None
     penalty = 0.0
     if rank is not None:
         octaves = math.log2(rank / BEST_RANK)
@@ -119,9 +126,10 @@ def _row(
         penalty = 0.8 * (share - 0.5) ** 2
     loss = (law.loss(found.params, budget) + penalty) * (1 + error)
     pairs = max(1, round(tokens / TOKENS_PER_PAIR))
+    settings = [str(value) for value in (rank, share) if value is not None]
     blocks = None if share is None else max(1, round(share * found.shape.layers))
     return {
-        "run": f"{method}-{decoder}-{budget:.3g}-s{seed}-{setting}",
+        "run": f"{method}-{decoder}-{budget:.3g}-s{seed}-{'-'.join(settings) or None}",
         "decoder": decoder,
         "method": method,
         "params": found.params,

@@ -36,8 +36,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--form",
         required=True,
         metavar="FORM",
-        help="the law: isoflop, power, saturating, parametric, data-constrained, finetune, "
-        "bounded, bounded-repeats, or an expression in the table's columns and named parameters, "
+        help="the law: isoflop, parametric or another of docs/laws.md by its name, or an "
+        "expression in the table's columns and named parameters, "
         "'E + A*params**-alpha + B*tokens**-beta'",
     )
     for name in COLUMNS:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import yaml
 
 from toolkit import decoders
+from toolkit.pairs.sources import NAMED
 from toolkit.text import count, duration, scientific
 from toolkit.words import method_name
 
@@ -17,10 +18,6 @@ if TYPE_CHECKING:
 # Of the catalogue, as those who trained them say.
 _LICENCES = {"small": "mit", "pythia": "apache-2.0", "smollm2": "apache-2.0"}
 _BASES = {"smollm2": "HuggingFaceTB/SmolLM2-135M-Instruct"}
-_DATA_LICENCES = {
-    "docstrings": "documentation of installed Python packages, each under its own licence",
-    "manuals": "see toolkit/pairs/manuals/README.md, which names the licence of each part",
-}
 
 
 def card(config: RunConfig, record: RunRecord | None, *, width: int, precision: str) -> str:
@@ -53,7 +50,8 @@ def card(config: RunConfig, record: RunRecord | None, *, width: int, precision: 
     if record is not None:
         lines.append(_section("How it was trained", _training(config, record)))
         lines.append(_section("How good it is", _scores(config, record)))
-    data = _DATA_LICENCES.get(config.data, "not known here: that of your own data")
+    named = NAMED.get(config.data)
+    data = named.LICENCE if named else "not known here: that of your own data"
     weights = licence or "not known here: ask those who made it"
     rows = {f"the decoder `{config.decoder}`": weights}
     if record is not None:

@@ -12,6 +12,7 @@ from toolkit.explorer.drawing import Drawing
 from toolkit.explorer.view import Ask, View, figure, styled
 from toolkit.figures import budget_colours, budget_legend, loss_by_setting, varied_cells
 from toolkit.figures.style import INK
+from toolkit.methods.lora import LORA_RANK
 from toolkit.recipe.study import Cell, Study
 from toolkit.text import count, scientific
 from toolkit.words import SETTING_NAMES, method_name, setting_value
@@ -20,7 +21,7 @@ from toolkit.words import SETTING_NAMES, method_name, setting_value
 class SettingsView(View):
     """One size at a time, all budgets; the budget nearest to the slider's is drawn bold."""
 
-    title = "LoRA rank"
+    title = LORA_RANK.title
 
     def __init__(self, alerts: Alerts) -> None:
         super().__init__(alerts)
@@ -44,7 +45,7 @@ class SettingsView(View):
             for name in names
         }
         self._busy = True
-        ranked = sorted(options, key=lambda label: options[label][1] != "lora_rank")
+        ranked = sorted(options, key=lambda label: options[label][1] != LORA_RANK.name)
         self.choice.options = [(label, options[label]) for label in ranked]
         self.choice.value = options[ranked[0]] if ranked else None
         self._busy = False

@@ -13,12 +13,14 @@ from toolkit.explorer.drawing import Drawing
 from toolkit.explorer.view import Ask, View, figure, styled
 from toolkit.figures import budget_colours, budget_legend, colour, loss_by_params
 from toolkit.figures.style import BAND, INK, STAR
+from toolkit.methods.full import Full
+from toolkit.methods.lora import Lora
 from toolkit.recipe.question import Choice, Question
 from toolkit.recipe.study import Study
 from toolkit.text import count
 from toolkit.words import loss, method_name, spread
 
-SHOWN_FIRST = ("full", "lora")  # As on the poster; the others are one click away.
+SHOWN_FIRST = (Full.name, Lora.name)  # As on the poster; the others are one click away.
 POINTS = 48
 
 

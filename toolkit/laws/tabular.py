@@ -99,8 +99,8 @@ def resolve(form: str, columns: Columns, present: Sequence[str]) -> dict[str, st
     """Column name by role, for a registered form or isoflop and the columns that a table has.
 
     Where no name is given: `params`, `tokens`, `unique_tokens` and `loss`, `budget_flop` for the
-    budget and for the input of a power or saturating law, `tokens` for that of the fine-tuning
-    law. IsoFLOP parabolas are in params, or in tokens where only those are named or present.
+    budget, and the budget or `tokens` for a law of one input (`Form.usual`). IsoFLOP parabolas
+    are in params, or in tokens where only those are named or present.
     """
     loss = columns.y or columns.loss or "loss"
     flop = columns.flop or "budget_flop"
@@ -113,7 +113,7 @@ def resolve(form: str, columns: Columns, present: Sequence[str]) -> dict[str, st
         return {"x": x, "params": params, "tokens": tokens, "budget": flop, "loss": loss}
     needs = FORMS[form].roles
     if needs == ("x",):
-        usual = columns.tokens or "tokens" if form == "finetune" else flop
+        usual = {"flop": flop, "tokens": columns.tokens or "tokens"}[FORMS[form].usual]
         return {"x": columns.x or usual, "loss": loss}
     roles = {"params": columns.params or "params", "loss": loss}
     tokens_given = columns.tokens or ("tokens" if columns.flop is None else None)

@@ -28,6 +28,7 @@ PACKAGES = (
     *("sympy", "networkx", "jinja2", "fsspec", "pillow", "fonttools", "mpmath", "psutil"),
 )
 
+LICENCE = "documentation of installed Python packages, each under its own licence"
 _SKIPPED_FOLDERS = {"test", "tests", "testing", "_vendor", "vendor", "vendored", "__pycache__"}
 _MIN_QUERY_WORDS = 4
 _MIN_POSITIVE_WORDS = 12

@@ -18,8 +18,8 @@ from toolkit.pairs.files import FORMATS, Columns, Tally, is_pairs_file, read_fil
 from toolkit.pairs.hub import read_hub
 from toolkit.pairs.pair import Pair
 
-# A named source is a module with `mine`, which gives its pairs, and `fingerprint`, which changes
-# when they would.
+# A named source is a module with `mine`, which gives its pairs, `fingerprint`, which changes when
+# they would, and `LICENCE`, under which they are.
 NAMED: dict[str, ModuleType] = {"docstrings": docstrings, "manuals": manuals}
 
 

@@ -36,6 +36,7 @@ from toolkit.sweep import trunks
 from toolkit.sweep.folders import RunFolder, RunState
 from toolkit.sweep.templates import DEFAULT, Template, find
 from toolkit.sweep.throughput import Throughput, expected_device, known, of_records
+from toolkit.values import convert
 
 if TYPE_CHECKING:
     from toolkit.flops import StepFlops
@@ -157,8 +158,8 @@ def _plan(folder: Path, values: Any, template: str | Path | None) -> Plan:
     for key, text in texts.items():
         if not isinstance(text, str):
             raise ToolkitError(f"{key} must be text, not {reprlib.repr(text)}")
-    workers = values.get("workers")
-    if workers is not None and (type(workers) is not int or workers < 1):
+    workers = convert("workers", values.get("workers"), (int, type(None)))
+    if workers is not None and workers < 1:
         raise ToolkitError(f"workers must be a whole number from 1, not {reprlib.repr(workers)}")
     keep = values.get("keep") or "none"
     if keep not in KEEP:

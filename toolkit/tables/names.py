@@ -9,8 +9,10 @@ from functools import cache
 from typing import TYPE_CHECKING
 
 from toolkit.errors import ToolkitError, nearest
+from toolkit.methods import SETTINGS
 from toolkit.runs import RunConfig, RunRecord
 from toolkit.tables.numbers import read_cell, read_multiple
+from toolkit.values import field_types
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -21,8 +23,9 @@ COUNTS = (
     "budget_flop", "flop_paper", "flop_model", "flop_hardware", "steps", "batch_pairs",
 )  # fmt: skip
 MEASURES = (
-    "loss", "recall_at_1", "recall_at_10", "mrr", "lr", "lora_rank", "lora_alpha", "trained_blocks",
-    "weight_decay", "warmup", "temperature", "candidates", "max_tokens", "seed", "seconds",
+    "loss", "recall_at_1", "recall_at_10", "mrr", "lr", "weight_decay", "warmup", "temperature",
+    "candidates", "max_tokens", "seed", "seconds",
+    *(name for name in SETTINGS if {int, float} & {*field_types(RunConfig)[name]}),
 )  # fmt: skip
 OTHERS = ("run", "decoder", "method", "status", "reason", "data", "flop_convention", "pooling")
 ALIASES = {  # Keys of names (`key`) that others give to the same thing.

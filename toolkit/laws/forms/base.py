@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -84,6 +84,7 @@ class Form:
         derived: Further quantities, arrays (B,), from published parameters given by name.
         absolute: Whether its equation holds in the loss's own unit only, so that a fit must not
             divide the loss by its mean.
+        usual: Of a law of one input: what that is where nobody says, "flop" or "tokens".
     """
 
     name: str
@@ -95,6 +96,7 @@ class Form:
     objective: str = "lsq-log"
     derived: Callable[[Mapping[str, Array]], dict[str, Array]] = lambda theta: {}
     absolute: bool = False
+    usual: Literal["flop", "tokens"] = "flop"
 
     @property
     def names(self) -> tuple[str, ...]:

@@ -39,4 +39,5 @@ FINETUNE = Form(
     _evaluate,
     "lsq-log",
     _pre_learned,
+    usual="tokens",
 )

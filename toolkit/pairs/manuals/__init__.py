@@ -28,6 +28,7 @@ from toolkit.pairs.pair import Pair, text_key
 from toolkit.wheels import fetch
 
 PARTS = (gcide.PART, ansible.PART, google.PART, aws.PART, pulumi.AWS, pulumi.AZURE)
+LICENCE = "see toolkit/pairs/manuals/README.md, which names the licence of each part"
 # A part gives what it has, but no more than this, so that none is a third of the whole.
 MOST_OF_A_PART = 170_000
 _VERSION = 1
