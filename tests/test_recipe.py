@@ -2,6 +2,7 @@
 
 import json
 import math
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,8 @@ import pytest
 from toolkit.cli import main
 from toolkit.decoders import KNOWN
 from toolkit.errors import ToolkitError
-from toolkit.recipe.crossing import cheapest
+from toolkit.recipe.cheapest import cheapest
+from toolkit.recipe.limits import Limits
 from toolkit.recipe.recommendation import recommend, recommend_from
 from toolkit.recipe.settings import choose_settings
 from toolkit.recipe.study import Study
@@ -367,6 +369,59 @@ def test_at_the_cheapest_budget_the_recipe_itself_has_that_loss():
     some = Study.of(pd.read_csv(REFERENCE), draws=300)
     recipe = recommend_from(some, budget_flop=cheapest(some, 3.0).value)
     assert recipe.loss.value == pytest.approx(3.0, rel=0.02)
+
+
+LIMITS = {
+    "max_pairs": Limits(max_pairs=20_000),
+    "max_params": Limits(max_params=40_000),
+    "queries": Limits(queries=1e6),
+    "all": Limits(max_pairs=20_000, max_params=100_000, queries=1e6, decoders=("small-38k@2",)),
+}
+
+
+@pytest.mark.parametrize("name", LIMITS)
+def test_at_the_cheapest_budget_the_recipe_with_the_same_limits_has_that_loss(study, name):
+    free = recommend_from(study, budget_flop=2e12).loss.value
+    wanted, limits = 1.02 * free, LIMITS[name]
+    least = cheapest(study, wanted, limits)
+    recipe = recommend_from(study, budget_flop=least.value, **asdict(limits))
+    assert recipe.loss.value == pytest.approx(wanted, rel=2e-3)
+    assert least.low <= least.value <= least.high
+    assert least.value > 1.01 * cheapest(study, wanted).value
+
+
+def test_a_decoder_that_is_named_can_make_a_loss_cheaper():
+    some = run_table(decoders=("small-7k", "small-559k"), seeds=(0,), noise=0.003)
+    some = Study.of(some.assign(decoder="", params=some["params"] + 1), draws=300)
+    named = Limits(decoders=("small-38k",))
+    wanted = recommend_from(some, budget_flop=1e12).loss.value
+    least = cheapest(some, wanted, named)
+    assert least.value < 0.99 * cheapest(some, wanted).value
+    recipe = recommend_from(some, budget_flop=least.value, decoders=named.decoders)
+    assert recipe.decoder.name == "small-38k"
+    assert recipe.loss.value == pytest.approx(wanted, rel=2e-3)
+
+
+def test_a_budget_that_cannot_pay_for_the_texts_to_embed_reaches_no_loss(study):
+    """Any loss is within reach of a large budget, but the texts alone take a certain one."""
+    served = Limits(queries=1e8)
+    least = cheapest(study, 9.0, served)
+    with pytest.raises(ToolkitError, match="takes more than the whole budget"):
+        recommend_from(study, budget_flop=least.value / 1.5, queries=1e8)
+    assert recommend_from(study, budget_flop=least.value, queries=1e8).loss.value <= 9.0
+    assert least.low > 0.5 * least.value
+
+
+def test_a_loss_out_of_reach_is_refused_with_the_limit_that_binds(study):
+    wanted = recommend_from(study, budget_flop=1e13).loss.value
+    few = Limits(max_pairs=1000, max_params=1e9)
+    with pytest.raises(ToolkitError, match=r"with max_pairs 1k and .*; without max_pairs "):
+        cheapest(study, wanted, few)
+    with pytest.raises(ToolkitError, match=r"pays for the texts to embed; without queries "):
+        cheapest(study, wanted, Limits(queries=1e14))
+    small = Limits(max_pairs=1000, max_params=3e3)
+    with pytest.raises(ToolkitError, match=r"without max_pairs and max_params "):
+        cheapest(study, wanted, small)
 
 
 def test_methods_cross_where_the_truth_does(study):

@@ -12,6 +12,7 @@ from toolkit.explorer import app, explore, find_sweeps, widget_errors
 from toolkit.explorer.alerts import MARK, Alerts
 from toolkit.explorer.latest import Latest
 from toolkit.explorer.settings_view import SettingsView
+from toolkit.recipe.limits import Limits
 from toolkit.recipe.question import Question
 from toolkit.recipe.recommendation import recommend_from
 from toolkit.recipe.study import Study
@@ -209,7 +210,7 @@ def test_an_ideal_size_that_cannot_be_told_has_no_point(explorer):
     explorer.max_params.switch.value = True
     explorer.max_params.twin.value = "4k"
     for method, point in view.points.items():
-        ideal = Question(explorer.study, BUDGETS[-1], None, 4e3).ideal(method)
+        ideal = Question(explorer.study, BUDGETS[-1], Limits(max_params=4e3)).ideal(method)
         assert len(point.get_xdata()) == (ideal.params.low > 0)
 
 

@@ -2,6 +2,7 @@
 
 import argparse
 import json
+from dataclasses import asdict
 from typing import Any
 
 from toolkit.flops import CONVENTIONS
@@ -42,28 +43,26 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     from toolkit.laws import as_json
-    from toolkit.recipe.crossing import cheapest
+    from toolkit.recipe.cheapest import cheapest
+    from toolkit.recipe.limits import Limits
     from toolkit.recipe.recommendation import recommend_from
     from toolkit.recipe.study import Study
     from toolkit.tables import read_table
     from toolkit.words import as_text, cheapest_in_words
 
-    limits = {
-        "max_pairs": positive_number("--max-pairs", args.max_pairs),
-        "max_params": positive_number("--max-params", args.max_params),
-        "queries": positive_number("--queries", args.queries),
-    }
+    most = positive_number("--max-pairs", args.max_pairs)
+    limits = Limits(
+        max_pairs=None if most is None else int(most),
+        max_params=positive_number("--max-params", args.max_params),
+        queries=positive_number("--queries", args.queries),
+        decoders=tuple(name for name in args.decoders.split(",") if name),
+    )
     loss = positive_number("--loss", args.loss)
     budget, as_hours = (0.0, {}) if loss is not None else _budget(args)
     study = Study.of(read_table(args.sweep, **options.reading(args)), convention=args.convention)
-    least = None if loss is None else cheapest(study, loss)
+    least = None if loss is None else cheapest(study, loss, limits)
     recipe = recommend_from(
-        study,
-        budget_flop=least.value if least is not None else budget,
-        max_pairs=None if limits["max_pairs"] is None else int(limits["max_pairs"]),
-        max_params=limits["max_params"],
-        queries=limits["queries"],
-        decoders=[name for name in args.decoders.split(",") if name],
+        study, budget_flop=budget if least is None else least.value, **asdict(limits)
     )
     if args.json:
         about = as_hours | ({} if least is None else {"cheapest": as_json(least)})

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any, ParamSpec, TypeVar
+from dataclasses import asdict, dataclass
+from typing import ParamSpec, TypeVar
 
 import ipywidgets as widgets
 from matplotlib.figure import Figure
@@ -15,6 +15,7 @@ from toolkit.explorer.drawing import Drawing
 from toolkit.explorer.picture import Picture
 from toolkit.explorer.words import LOOK
 from toolkit.figures import style
+from toolkit.recipe.limits import Limits
 from toolkit.recipe.question import Question
 from toolkit.recipe.recommendation import Recipe, recommend_from
 from toolkit.recipe.study import Study
@@ -57,16 +58,15 @@ class Ask:
         Raises:
             ToolkitError: The limits leave nothing.
         """
-        return recommend_from(study, **self._question)
+        return recommend_from(study, budget_flop=self.budget_flop, **asdict(self.limits))
 
     def question(self, study: Study) -> Question:
         """To ask the law for more than the recipe holds; raises the same."""
-        return Question(study, **self._question)
+        return Question(study, self.budget_flop, self.limits)
 
     @property
-    def _question(self) -> dict[str, Any]:
-        names = ("budget_flop", "max_pairs", "max_params", "queries")
-        return {name: getattr(self, name) for name in names}
+    def limits(self) -> Limits:
+        return Limits(self.max_pairs, self.max_params, self.queries)
 
 
 class View:

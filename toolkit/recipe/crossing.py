@@ -1,4 +1,4 @@
-"""Where one method overtakes another, and the cheapest budget that reaches a loss."""
+"""Where one method overtakes another."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from itertools import combinations
 
 import numpy as np
 
-from toolkit.errors import ToolkitError
 from toolkit.laws import Estimate
 from toolkit.laws.optimiser import Array
 from toolkit.recipe.question import Question
@@ -39,12 +38,18 @@ class Crossing:
     status: str
 
 
+def searched(study: Study) -> tuple[float, ...]:
+    """Budgets that are searched for an answer, ascending, in FLOP."""
+    low, high = study.budgets[0] * BELOW, study.budgets[-1] * ABOVE
+    return tuple(map(float, np.geomspace(low, high, POINTS)))
+
+
 @lru_cache(maxsize=64)
 def _best_losses(study: Study) -> tuple[Array, dict[str, Array]]:
     """Budgets (b,) and, by method, draws (R, b) of the loss with its best decoder at hand."""
-    budgets = np.geomspace(study.budgets[0] * BELOW, study.budgets[-1] * ABOVE, POINTS)
-    asked = [Question(study, float(budget)) for budget in budgets]
-    return budgets, {
+    budgets = searched(study)
+    asked = [Question(study, budget) for budget in budgets]
+    return np.array(budgets), {
         m: np.stack([_best(question.losses(m)) for question in asked], axis=1)
         for m in study.methods
     }
@@ -96,39 +101,3 @@ def _last_rise(gap: Array, budgets: Array) -> float:
         return math.inf
     part = -gap[k] / (gap[k + 1] - gap[k])
     return float(np.exp(np.log(budgets[k]) + part * np.log(budgets[k + 1] / budgets[k])))
-
-
-def cheapest(study: Study, loss: float) -> Estimate:
-    """The least budget whose best choice reaches a loss; its interval over the draws.
-
-    Raises:
-        ToolkitError: The loss is no positive number, or no budget searched reaches it.
-    """
-    if not (loss > 0 and math.isfinite(loss)):
-        raise ToolkitError(f"a loss to reach must be a positive number, not {loss}")
-    budgets, losses = _best_losses(study)
-    each = np.stack(list(losses.values()))
-    place = np.log(each).mean(axis=1).argmin(axis=0)
-    best = each[place, :, np.arange(len(budgets))].T
-    middle = np.exp(np.log(best).mean(axis=0))
-    value = _first_fall(middle, loss, budgets)
-    if not math.isfinite(value):
-        raise ToolkitError(
-            f"no budget up to {budgets[-1]:.3g} FLOP is expected to reach a loss of {loss:g}; "
-            f"the lowest that the law predicts there is {middle.min():.3g}"
-        )
-    draws = np.array([_first_fall(row, loss, budgets) for row in best])
-    low, high = np.quantile(draws, (0.025, 0.975), method="inverted_cdf")
-    return Estimate(value, float(low), float(high), value > budgets[-1] / ABOVE)
-
-
-def _first_fall(losses: Array, wanted: float, budgets: Array) -> float:
-    """The budget at which a curve first goes below a loss; infinite if it never does."""
-    under = np.flatnonzero(losses <= wanted)
-    if under.size == 0:
-        return math.inf
-    k = int(under[0])
-    if k == 0:
-        return float(budgets[0])
-    part = math.log(losses[k - 1] / wanted) / math.log(losses[k - 1] / losses[k])
-    return float(np.exp(np.log(budgets[k - 1]) + part * np.log(budgets[k] / budgets[k - 1])))

@@ -17,6 +17,7 @@ from toolkit.laws.optimiser import Array
 from toolkit.recipe.comparable import same_budget
 from toolkit.recipe.costs import encoding_flop
 from toolkit.recipe.findings import Finding
+from toolkit.recipe.limits import UNLIMITED, Limits, Unaffordable
 from toolkit.recipe.settings import Setting
 from toolkit.recipe.study import Decoder, Study
 
@@ -103,22 +104,13 @@ class Data:
 class Question:
     """One question to a study: a budget and its limits, and the decoders that they allow."""
 
-    def __init__(
-        self,
-        study: Study,
-        budget_flop: float,
-        max_pairs: int | None = None,
-        max_params: float | None = None,
-        queries: float | None = None,
-        named: Sequence[str] = (),
-    ) -> None:
-        self.study, self.budget_flop = study, budget_flop
-        self.max_pairs, self.max_params, self.queries = max_pairs, max_params, queries
+    def __init__(self, study: Study, budget_flop: float, limits: Limits = UNLIMITED) -> None:
+        self.study, self.budget_flop, self.limits = study, budget_flop, limits
         every = {d.params: d for d in self.study.hand}
-        for name in named:
+        for name in limits.decoders:
             params = find(name).params
             every[params] = Decoder(name, params)
-        cap = max_params or math.inf
+        cap = limits.max_params or math.inf
         allowed = [every[p] for p in sorted(every) if p <= cap]
         if not allowed:
             raise ToolkitError(
@@ -127,12 +119,12 @@ class Question:
             )
         hand = [d for d in allowed if self._training(np.array([float(d.params)]))[0] > 0]
         if not hand:
-            raise ToolkitError(
-                f"embedding {self.queries:,.0f} texts takes more than the whole budget with every "
-                "decoder at hand: raise the budget, or count on fewer texts"
+            raise Unaffordable(
+                f"embedding {limits.queries:,.0f} texts takes more than the whole budget with "
+                "every decoder at hand: raise the budget, or count on fewer texts"
             )
         self._offer(hand)
-        trusted = [d for d in hand if d.name in named or self._within_tried(d.params)]
+        trusted = [d for d in hand if d.name in limits.decoders or self._within_tried(d.params)]
         if trusted and len(trusted) < len(hand) and not self._sure_beyond():
             self._offer(trusted)
 
@@ -160,15 +152,15 @@ class Question:
 
     def _training(self, params: Array) -> Array:
         """(q,) what the encoder's life leaves of the budget for its training."""
-        if self.queries is None:
+        if self.limits.queries is None:
             return np.full(len(params), self.budget_flop)
         tokens = next(iter(self.study.tokens_per_pair.values()))
         each = encoding_flop(params, tokens if math.isfinite(tokens) else 2.0)
-        return self.budget_flop - self.queries * each
+        return self.budget_flop - self.limits.queries * each
 
     @property
     def unique(self) -> float:
-        return float(self.max_pairs) if self.max_pairs else self.study.distinct
+        return float(self.limits.max_pairs) if self.limits.max_pairs else self.study.distinct
 
     def bought(self, method: str, params: Array) -> Array:
         """(q,) pairs (or tokens) that are left to buy for each size."""
@@ -228,7 +220,7 @@ class Question:
         pairs, tokens = self._amounts(method, amount)
         batch = next((s.value for s in settings if s.name == "batch_pairs"), math.nan)
         supply: list[tuple[float, Estimate]] = []
-        for times in SUPPLIES if self.max_pairs else ():
+        for times in SUPPLIES if self.limits.max_pairs else ():
             unique = float(times * self.unique)
             draws = self.losses(method, unique)[:, place]
             supply.append((unique, self.estimate(method, draws, False)))
@@ -239,7 +231,7 @@ class Question:
 
     def ideal(self, method: str) -> Ideal:
         """The best size on the smooth law, its interval from the best size of every draw."""
-        cap = self.max_params or math.inf
+        cap = self.limits.max_params or math.inf
         high = min(self.params[-1] * SPAN, cap)
         sizes = np.geomspace(min(self.params[0] / SPAN, high / 2), high, GRID)
         sizes = sizes[self._training(sizes) > 0]
@@ -346,10 +338,10 @@ class Question:
         """What runs at this very budget say against the choice."""
         best = self.study.best
         tried = same_budget(pd.Series(self.study.budgets), self.budget_flop).any()
-        if not tried or self.max_pairs or self.queries:
+        if not tried or self.limits.max_pairs or self.limits.queries:
             return []
         there = best[same_budget(best["budget_flop"], self.budget_flop)]
-        there = there[there["params"] <= (self.max_params or math.inf)]
+        there = there[there["params"] <= (self.limits.max_params or math.inf)]
         runs = there.groupby(["method", "params"])["loss"].mean().sort_values()
         mine = runs.get((method, decoder.params))
         if mine is None or runs.iloc[0] >= (1 - NEAR_OPTIMAL) * mine:

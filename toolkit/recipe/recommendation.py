@@ -22,6 +22,7 @@ from toolkit.laws import Estimate, as_json
 from toolkit.recipe.comparable import Excluded
 from toolkit.recipe.crossing import Crossing, crossings
 from toolkit.recipe.findings import Finding
+from toolkit.recipe.limits import Limits
 from toolkit.recipe.question import NEAR_OPTIMAL, Choice, Data, FormChoice, Ideal, Question
 from toolkit.recipe.settings import Setting, choose_settings
 from toolkit.recipe.study import Decoder, Study
@@ -155,12 +156,10 @@ def recommend_from(
         >>> [d2e.recommend_from(study, budget_flop=c).decoder.name for c in (1e12, 1e13)]
         ['small-15k', 'small-85k']
     """
-    limits = {"budget_flop": budget_flop, "max_pairs": max_pairs, "max_params": max_params,
-              "queries": queries}  # fmt: skip
-    for name, value in limits.items():
-        if value is not None and not (value > 0 and math.isfinite(value)):
-            raise ToolkitError(f"{name} must be a positive finite number, not {value}")
-    asked = Question(study, budget_flop, max_pairs, max_params, queries, decoders)
+    if not (budget_flop > 0 and math.isfinite(budget_flop)):
+        raise ToolkitError(f"budget_flop must be a positive finite number, not {budget_flop}")
+    limits = Limits(max_pairs, max_params, queries, tuple(decoders))
+    asked = Question(study, budget_flop, limits)
     losses = {method: asked.losses(method) for method in study.methods}
     expected = {method: np.exp(np.log(draws).mean(axis=0)) for method, draws in losses.items()}
     method, place = min(
