@@ -3,6 +3,8 @@
 Both are the user's own; `pip install langchain-huggingface llama-index-embeddings-huggingface`.
 """
 
+from importlib.util import find_spec
+
 import numpy as np
 import pytest
 
@@ -14,8 +16,9 @@ QUERY, DOCUMENTS = TEXTS[0], [text for text in TEXTS if text]
 
 
 def langchain(folder):
-    module = pytest.importorskip("langchain_huggingface")
-    stack = module.HuggingFaceEmbeddings(
+    from langchain_huggingface import HuggingFaceEmbeddings
+
+    stack = HuggingFaceEmbeddings(
         model_name=str(folder),
         model_kwargs={"device": "cpu"},
         encode_kwargs={"prompt_name": "document"},
@@ -25,8 +28,9 @@ def langchain(folder):
 
 
 def llama_index(folder):
-    module = pytest.importorskip("llama_index.embeddings.huggingface")
-    stack = module.HuggingFaceEmbedding(
+    from llama_index.embeddings.huggingface import HuggingFaceEmbedding
+
+    stack = HuggingFaceEmbedding(
         model_name=str(folder),
         device="cpu",
         query_instruction=PREFIXES["query_prefix"],
@@ -35,9 +39,17 @@ def llama_index(folder):
     return stack.get_query_embedding(QUERY), stack.get_text_embedding_batch(DOCUMENTS)
 
 
+def where(package, stack):
+    """A stack's case, skipped where it is not installed."""
+    absent = pytest.mark.skipif(find_spec(package) is None, reason=f"{package} is not installed")
+    return pytest.param(stack, id=package, marks=absent)
+
+
 @pytest.mark.parametrize("pooling", ["mean", "last"])
 @pytest.mark.parametrize("body", BODIES)
-@pytest.mark.parametrize("stack", [langchain, llama_index])
+@pytest.mark.parametrize(
+    "stack", [where("langchain_huggingface", langchain), where("llama_index", llama_index)]
+)
 def test_an_export_embeds_in_a_retrieval_stack_as_its_run_does(tmp_path, stack, body, pooling):
     name = family(body, tmp_path / "decoder")
     encoder = encoder_of(name, method="lora", pooling=pooling, **PREFIXES)
