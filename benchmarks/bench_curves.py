@@ -3,6 +3,7 @@
 On the study of few pairs: ln L of a decoder and method at the next budget, foretold from its run at
 this one, by a line in the last ln L and ln parameters, without and with what the held-out loss
 did over the last half of the run. Each decoder is left out in turn.
+`python benchmarks/bench_curves.py` prints it.
 """
 
 from __future__ import annotations

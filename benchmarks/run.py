@@ -1,9 +1,9 @@
 """Every benchmark, side by side with its peers: a table, and `benchmarks/results/latest.json`.
 
-Each `bench_*.py` beside this file has `measure(repeats) -> list of entries`, an entry being
-`{name, device, ours, theirs, ratio: {min, median, max}, goal}`. Run on a machine that does nothing
-else: `make bench`, or `python benchmarks/run.py NAME …` for some, which leaves the others' as they
-were.
+A `bench_*.py` beside this file that has `measure(repeats) -> list of entries` is run here, an entry
+being `{name, device, ours, theirs, ratio: {min, median, max}, goal}`; the others print tables of
+their own. Run on a machine that does nothing else: `make bench`, or `python benchmarks/run.py
+NAME …` for some, which leaves the others' as they were.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import importlib
 import json
+import re
 import sys
 from pathlib import Path
 
@@ -18,17 +19,25 @@ HERE = Path(__file__).resolve().parent
 LATEST = HERE / "results" / "latest.json"
 
 
+def known() -> list[str]:
+    """Names of the benchmarks that are run from here."""
+    return sorted(
+        path.stem.removeprefix("bench_")
+        for path in HERE.glob("bench_*.py")
+        if re.search(r"^def measure\(\s*repeats\b", path.read_text(), re.MULTILINE)
+    )
+
+
 def main() -> int:
-    known = sorted(path.stem.removeprefix("bench_") for path in HERE.glob("bench_*.py"))
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(known)}; or all")
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(known())}; or all")
     parser.add_argument("--repeats", type=int, default=3)
     args = parser.parse_args()
-    unknown = set(args.names) - set(known)
+    unknown = set(args.names) - set(known())
     if unknown:
-        parser.error(f"no benchmark {', '.join(unknown)}; there are {', '.join(known)}")
+        parser.error(f"no benchmark {', '.join(unknown)}; there are {', '.join(known())}")
     sys.path.insert(0, str(HERE))
-    for name in args.names or known:
+    for name in args.names or known():
         entries = importlib.import_module(f"bench_{name}").measure(args.repeats)
         for entry in entries:
             show(entry)
