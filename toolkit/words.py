@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from toolkit.laws import Estimate
     from toolkit.recipe.crossing import Crossing
     from toolkit.recipe.findings import Finding
+    from toolkit.recipe.options import Option
     from toolkit.recipe.recommendation import Choice, Recipe
     from toolkit.recipe.settings import Setting
 
@@ -131,9 +132,9 @@ _SENTENCES: dict[str, Callable[[Mapping[str, Any]], str]] = {
     "varied": lambda v: (
         f"{method_name(v['method'])}: several values of {' and '.join(v['settings'])} were tried"
     ),
-    "chosen": lambda v: (
-        f"{method_name(v['method'])}: {v['setting']} {v['value']} did best at {v['wins']} of the "
-        f"{v['cells']} sizes and budgets at which it was varied"
+    "option": lambda v: (
+        f"{method_name(v['method'])}: {setting_name(v['option'])} {option_value(v['value'])} did "
+        f"best at {v['wins']} of the {v['places']} sizes and budgets at which it was varied"
     ),
     "apart": lambda v: (
         f"{' and '.join(map(method_name, v['methods']))}: far from the best, with exponents of "
@@ -213,7 +214,7 @@ def as_text(recipe: Recipe) -> str:
         _section("How large a model?", size_lines(recipe)),
         _section("How much data?", data_lines(recipe)),
         _section("Which method?", method_lines(recipe)),
-        _section("Which hyperparameters?", [setting_line(s) for s in recipe.settings]),
+        _section("Which hyperparameters?", hyperparameter_lines(recipe)),
     ]
     if recipe.warnings:
         parts.append(_section("Before you trust this", [bullet(say(w)) for w in recipe.warnings]))
@@ -328,6 +329,23 @@ def cheapest_in_words(wanted: float, budget: Estimate) -> str:
     return f"a loss of {wanted:g} takes {scientific(budget.value, 3)} FLOP at the least ({ends})"
 
 
+def hyperparameter_lines(recipe: Recipe) -> list[str]:
+    """Every setting and option as a line for a terminal."""
+    return [
+        f"{name:15} {value:<8} {source}" for name, value, source in hyperparameter_parts(recipe)
+    ]
+
+
+def hyperparameter_parts(recipe: Recipe) -> list[tuple[str, str, str]]:
+    """Name, value and reason of every setting and option."""
+    return [*map(setting_parts, recipe.settings), *map(option_parts, recipe.options)]
+
+
+def setting_name(name: str) -> str:
+    """What people call a field of a run's configuration."""
+    return SETTING_NAMES.get(name, name.replace("_", " "))
+
+
 def setting_value(value: float) -> str:
     """A hyperparameter's value: whole numbers in full, others to three digits."""
     return f"{value:.0f}" if value == round(value) else f"{value:.3g}"
@@ -335,7 +353,7 @@ def setting_value(value: float) -> str:
 
 def setting_parts(setting: Setting) -> tuple[str, str, str]:
     """A hyperparameter's name, its value, where that comes from and what is about as good."""
-    name = SETTING_NAMES.get(setting.name, setting.name)
+    name = setting_name(setting.name)
     if math.isnan(setting.value):
         return name, "unknown", setting.source
     ends = f"{setting_value(setting.low)} to {setting_value(setting.high)}"
@@ -347,10 +365,30 @@ def setting_parts(setting: Setting) -> tuple[str, str, str]:
     return name, setting_value(setting.value), f"{setting.source}{near}"
 
 
-def setting_line(setting: Setting) -> str:
-    """A hyperparameter as a line for a terminal."""
-    name, value, source = setting_parts(setting)
-    return f"{name:15} {value:<8} {source}"
+def option_parts(option: Option) -> tuple[str, str, str]:
+    """An option's name, its value, and what that beats by how much."""
+    name, value = setting_name(option.name), option_value(option.value)
+    if not option.beaten:
+        return name, value, "as in these runs"
+    rival = option_value(option.beaten[0])
+    seeds = "one seed" if option.runs == 1 else f"{option.runs} seeds or more"
+    place = f"with {option.decoder}" if option.decoder else "there"
+    where = f"{place} at {scientific(option.budget_flop)} FLOP, {seeds} each"
+    doubt = "" if option.sure else "; no more than seeds scatter"
+    return name, value, f"beats {rival} by {option.gain:.1%} ({where}{doubt})"
+
+
+def option_value(value: Any) -> str:
+    """An option's value: text that may end in a space in quotes, no value as none."""
+    if value is None:
+        return "none"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, str):
+        return value if value.isidentifier() else f"“{value}”"
+    if isinstance(value, list):
+        return ", ".join(map(str, value))
+    return f"{value:g}"
 
 
 def bullet(text: str) -> str:

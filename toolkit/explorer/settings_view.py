@@ -15,7 +15,7 @@ from toolkit.figures.style import INK
 from toolkit.methods.lora import LORA_RANK
 from toolkit.recipe.study import Cell, Study
 from toolkit.text import count, scientific
-from toolkit.words import SETTING_NAMES, method_name, setting_value
+from toolkit.words import method_name, setting_name, setting_value
 
 
 class SettingsView(View):
@@ -40,7 +40,7 @@ class SettingsView(View):
     def load(self, study: Study) -> None:
         self.study = study
         options = {
-            f"{method_name(method)}: {SETTING_NAMES[name]}": (method, name)
+            f"{method_name(method)}: {setting_name(name)}": (method, name)
             for method, names in study.varied.items()
             for name in names
         }
@@ -81,7 +81,7 @@ class SettingsView(View):
         where = cell.decoder or f"{count(cell.params)} parameters"
         return (
             f"With {where} at {scientific(cell.budget_flop)} FLOP, the budget tried nearest to "
-            f"yours, {SETTING_NAMES[name]} {chosen} is best "
+            f"yours, {setting_name(name)} {chosen} is best "
             f"(loss {best:.3f}); {', '.join(costs)}."
         )
 

@@ -13,12 +13,12 @@ from toolkit.text import count, pretty
 from toolkit.words import (
     data_lines,
     form_in_words,
+    hyperparameter_parts,
     loss,
     method_name,
     method_notes,
     method_rows,
     say,
-    setting_parts,
     signed,
     size_lines,
     spread,
@@ -73,7 +73,7 @@ def recipe_html(recipe: Recipe) -> str:
         _card(
             "Which hyperparameters?",
             f"learning rate {values['lr']:.3g}{detail}",
-            ["{} {}: {}".format(*setting_parts(s)) for s in recipe.settings],
+            ["{} {}: {}".format(*parts) for parts in hyperparameter_parts(recipe)],
         ),
         _method_card(recipe),
     ]

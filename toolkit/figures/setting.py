@@ -13,7 +13,7 @@ from toolkit.figures.style import LOSS, RING, budget_colours, budget_legend, out
 from toolkit.methods import SETTINGS
 from toolkit.recipe.study import Cell, Study
 from toolkit.text import count
-from toolkit.words import SETTING_NAMES
+from toolkit.words import setting_name
 
 
 def loss_by_setting_panels(study: Study, method: str, setting: str) -> Figure:
@@ -63,5 +63,5 @@ def loss_by_setting(
         else:
             ax.set_xticks(sorted({value for cell in cells for value in cell.values}))
     title = cells[0].decoder.rsplit("/", 1)[-1] or count(cells[0].params)
-    ax.set(xlabel=SETTING_NAMES[setting], ylabel=LOSS, title=title)
+    ax.set(xlabel=setting_name(setting), ylabel=LOSS, title=title)
     return ax

@@ -104,6 +104,9 @@ class Comparable:
                     runs = runs.assign(**{column: whole})
                 common = runs[column].mode().iloc[0]
                 runs = _only(runs, column, common, excluded, warnings)
+        runs = runs.fillna(
+            {name: YOUNGER[name] for name in SETTINGS if YOUNGER.get(name) is not None}
+        )
         for column in fields_that("must agree at a size"):
             if column in runs.columns:
                 runs = _agreeing_at_a_size(runs, column, excluded, warnings)

@@ -23,6 +23,7 @@ from toolkit.recipe.comparable import Excluded
 from toolkit.recipe.crossing import Crossing, crossings
 from toolkit.recipe.findings import Finding
 from toolkit.recipe.limits import Limits
+from toolkit.recipe.options import Option, choose_options, winners
 from toolkit.recipe.question import NEAR_OPTIMAL, Choice, Data, FormChoice, Ideal, Question
 from toolkit.recipe.settings import Setting, choose_settings
 from toolkit.recipe.study import Decoder, Study
@@ -40,7 +41,8 @@ class Recipe:
         ideal: The best size of all, were there one.
         choices: Every decoder at hand with every method, best first.
         near: Of these, the ones expected within 1 % of the best, as (decoder, method).
-        data, settings: Of the recommended choice.
+        data, settings: Of the recommended choice. options: Its attention, prefixes, negatives and
+            the like, where runs differ in them or agree on what is not the default.
         form: Of the law.
         crossings: At which budgets one method overtakes another.
         budgets: Smallest and largest budget tried with any method.
@@ -69,6 +71,7 @@ class Recipe:
     near: tuple[tuple[str, str], ...]
     data: Data
     settings: tuple[Setting, ...]
+    options: tuple[Option, ...]
     form: FormChoice
     crossings: tuple[Crossing, ...]
     budgets: tuple[float, float]
@@ -194,6 +197,7 @@ def recommend_from(
         near=tuple((c.decoder, c.method) for c in choices if c.loss.value <= near),
         data=data,
         settings=settings,
+        options=choose_options(study, method, budget_flop, decoder.params),
         form=asked.form(choices[0]),
         crossings=crossings(study),
         budgets=(study.budgets[0], study.budgets[-1]),
@@ -210,8 +214,8 @@ def _notes(study: Study) -> tuple[Finding, ...]:
     varied = {method: names for method, names in study.varied.items() if names}
     notes = [Finding("best-settings")] if varied else []
     notes += [Finding("varied", {"method": m, "settings": names}) for m, names in varied.items()]
-    names = ("method", "setting", "value", "wins", "cells")
-    notes += [Finding("chosen", dict(zip(names, each, strict=True))) for each in study.chosen]
+    names = ("method", "option", "value", "wins", "places")
+    notes += [Finding("option", dict(zip(names, each, strict=True))) for each in winners(study)]
     apart = [m for m in study.methods if m not in study.surface.contenders]
     if apart:
         notes.append(Finding("apart", {"methods": tuple(apart)}))

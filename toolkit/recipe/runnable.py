@@ -10,6 +10,7 @@ import yaml
 
 from toolkit.flops import CONVENTIONS
 from toolkit.methods import METHODS
+from toolkit.recipe.options import fitting
 from toolkit.recipe.recommendation import Recipe
 from toolkit.runs import RunConfig
 from toolkit.text import scientific
@@ -30,17 +31,16 @@ def run_config(recipe: Recipe, *, data: str = "docstrings") -> RunConfig:
     stated = {}
     if recipe.convention in CONVENTIONS:
         stated["flop_convention"] = recipe.convention
-    return RunConfig.from_dict(
-        {
-            "decoder": recipe.decoder.name,
-            "budget_flop": float(f"{recipe.budget_flop:.4g}"),
-            "method": recipe.method,
-            "data": data,
-            "max_pairs": recipe.max_pairs,
-            **stated,
-            **whole,
-        }
-    )
+    values = {
+        "decoder": recipe.decoder.name,
+        "budget_flop": float(f"{recipe.budget_flop:.4g}"),
+        "method": recipe.method,
+        "data": data,
+        "max_pairs": recipe.max_pairs,
+        **stated,
+        **whole,
+    }
+    return RunConfig.from_dict(fitting(values, recipe.options))
 
 
 def runnable(recipe: Recipe) -> bool:
@@ -69,5 +69,8 @@ def papermill_command(recipe: Recipe, *, data: str = "docstrings") -> str:
     values = _chosen(run_config(recipe, data=data)) | {"folder": "my-run"}
     words = ["papermill", "notebooks/train.ipynb", "my-run.ipynb"]
     for name, value in values.items():
-        words += ["-p", name, f"{value:g}" if isinstance(value, float) else str(value)]
+        if isinstance(value, list):  # Which -p would take for text.
+            words += ["-y", yaml.safe_dump({name: value}, default_flow_style=True).strip()]
+        else:
+            words += ["-p", name, f"{value:g}" if isinstance(value, float) else str(value)]
     return " ".join(map(shlex.quote, words))

@@ -207,29 +207,19 @@ class Study:
 
     @cached_property
     def varied(self) -> dict[str, tuple[str, ...]]:
-        """By method, the settings of which several values were tried at one size and budget."""
+        """By method, the settings that are amounts and had several values at one size and budget.
+
+        Others are `toolkit.recipe.options`.
+        """
         return {
             method: tuple(
                 name
-                for name in SETTINGS
+                for name in NUMERIC_SETTINGS
                 if name in rows.columns
                 and rows.groupby(["params", "budget_flop"])[name].nunique().max() > 1
             )
             for method, rows in self._runs_by_method
         }
-
-    @cached_property
-    def chosen(self) -> tuple[tuple[str, str, str, int, int], ...]:
-        """Settings that are no numbers (attention, negatives, …): method, setting, the value that
-        did best at most sizes and budgets where several were tried, at how many, and of how many.
-        """
-        found = []
-        for method, rows in self._runs_by_method:
-            for name in set(self.varied[method]).difference(NUMERIC_SETTINGS):
-                wins = _winners(rows.assign(**{name: rows[name].astype(str)}), name)
-                value = wins.mode().iloc[0]
-                found.append((method, name, value, int((wins == value).sum()), len(wins)))
-        return tuple(sorted(found))
 
     @cached_property
     def decoders(self) -> dict[str, dict[str, int]]:
@@ -256,17 +246,6 @@ class Study:
     @property
     def _runs_by_method(self) -> list[tuple[str, pd.DataFrame]]:
         return [(method, self.runs[self.runs["method"] == method]) for method in self.methods]
-
-
-def _winners(rows: pd.DataFrame, name: str) -> pd.Series:
-    """The best value of a setting at each size and budget where several were tried."""
-    place = ["params", "budget_flop"]
-    others = [other for other in SETTINGS if other != name and other in rows.columns]
-    mean = rows.groupby([*place, name, *others], dropna=False)["loss"].mean()
-    best = mean.groupby(level=[*place, name]).min().reset_index()
-    several = best.groupby(place)[name].transform("size") > 1
-    best = best[several]
-    return best.loc[best.groupby(place)["loss"].idxmin(), name]
 
 
 def _settings_cells(rows: pd.DataFrame, name: str) -> tuple[Cell, ...]:

@@ -22,11 +22,11 @@ from toolkit.recipe.settings import NAMED
 from toolkit.recipe.study import Study
 from toolkit.text import count, scientific
 from toolkit.words import (
-    SETTING_NAMES,
     SHORT_NAMES,
     bullet,
     loss,
     method_name,
+    setting_name,
     setting_value,
     signed,
     spread,
@@ -282,6 +282,6 @@ def _departures(trial: Trial) -> list[str]:
         value = mine.settings.get(setting.name, math.nan)
         if setting.value > 0 and not abs(value / setting.value - 1) <= SAME_SETTING:
             has = "an unknown value" if math.isnan(value) else setting_value(value)
-            name = SETTING_NAMES.get(setting.name, setting.name)
+            name = setting_name(setting.name)
             off.append(f"{name} {has} where it says {setting_value(setting.value)}")
     return [f"not exactly the recipe: {'; '.join(off)}"] if off else []
