@@ -7,7 +7,6 @@ import math
 import shutil
 import tempfile
 from collections.abc import Sequence
-from html import escape
 from pathlib import Path
 from typing import Any
 
@@ -27,12 +26,14 @@ from toolkit.recipe.recommendation import Recipe, recommend_from
 from toolkit.recipe.recount import recount
 from toolkit.recipe.study import Study
 from toolkit.recipe.trial import Trial, put_to_test
+from toolkit.recipe.truncation import truncations
 from toolkit.runs import write_atomically
 from toolkit.scores import FILE as SCORES
 from toolkit.scores import Score, read_scores
 from toolkit.tables import Reading, read_table
 from toolkit.tables.published import table_path
 from toolkit.text import count, scientific
+from toolkit.webpage import as_html
 from toolkit.words import loss, method_name, say, signed, spread
 from toolkit.writing import check_folder
 
@@ -197,6 +198,26 @@ def hindsight_table(study: Study) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=None if rows else ["fitted up to"]).set_index("fitted up to")
 
 
+def truncation_table(study: Study) -> pd.DataFrame:
+    """What it costs to keep the first features of an embedding only; empty without such runs."""
+    rows = [
+        {
+            "method": method_name(each.method),
+            "decoder": each.decoder,
+            "budget": scientific(each.budget_flop),
+            "trained for": ", ".join(map(str, each.trained_for)) or "the whole alone",
+            "dimension": dimension,
+            "loss": loss(value),
+            "above the whole": "–" if value is each.loss else signed(value - each.loss),
+            "runs": each.runs,
+        }
+        for each in truncations(study)
+        for dimension, value in ((each.width or "whole", each.loss), *each.losses)
+    ]
+    index = ["method", "decoder", "budget", "trained for", "dimension"]
+    return pd.DataFrame(rows, columns=None if rows else index).set_index(index)
+
+
 def recount_table(study: Study) -> pd.DataFrame:
     """The recipe at the largest common budget, with FLOP counted in each convention.
 
@@ -357,56 +378,3 @@ def _execute(sweep: str | Path, budget_flop: float | None, reading: Reading) -> 
         except RuntimeError as error:
             raise ToolkitError(f"the report's notebook could not be run: {error}") from error
         return executed.read_text(encoding="utf-8")
-
-
-def as_html(notebook: str, title: str) -> str:
-    """An executed notebook as one page that needs nothing else: outputs, no code, no scripts."""
-    import nbformat
-    from nbconvert import HTMLExporter
-    from traitlets.config import Config
-
-    settings = Config()
-    settings.HTMLExporter.exclude_input = True
-    settings.HTMLExporter.exclude_output_prompt = True
-    settings.HTMLExporter.exclude_anchor_links = True
-    settings.HTMLExporter.embed_images = True
-    exporter = HTMLExporter(config=settings, template_name="basic")
-    body, _ = exporter.from_notebook_node(nbformat.reads(notebook, as_version=4))
-    return PAGE.format(title=escape(title), style=STYLE, body=body)
-
-
-PAGE = """<!DOCTYPE html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<title>{title}</title>
-<style>{style}</style>
-</head>
-<body>
-<main>
-{body}
-</main>
-</body>
-</html>
-"""
-
-STYLE = """
-:root { color-scheme: light dark; --ink: #222; --paper: #fff; --line: #ddd; --quiet: #f6f6f6; }
-@media (prefers-color-scheme: dark) {
-  :root { --ink: #ddd; --paper: #161616; --line: #444; --quiet: #222; }
-}
-body { margin: 0; background: var(--paper); color: var(--ink);
-  font: 16px/1.5 system-ui, sans-serif; }
-main { max-width: 62rem; margin: 0 auto; padding: 1rem 1.25rem 4rem; }
-h1, h2 { line-height: 1.2; margin: 2.2em 0 0.4em; }
-h1 { margin-top: 0.8em; }
-pre { font: 14px/1.45 ui-monospace, "DejaVu Sans Mono", monospace; background: var(--quiet);
-  padding: 0.9em 1.1em; border-radius: 6px; overflow-x: auto; }
-code { font-family: ui-monospace, "DejaVu Sans Mono", monospace; font-size: 0.92em; }
-img { max-width: 100%; background: #fff; border-radius: 6px; }
-.output_html { overflow-x: auto; }
-table { border-collapse: collapse; font-size: 0.88em; margin: 0.6em 0; border: 0; }
-th, td { text-align: left !important; vertical-align: top; padding: 0.25em 0.8em 0.25em 0;
-  border: 0; border-bottom: 1px solid var(--line); }
-"""

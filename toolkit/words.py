@@ -23,11 +23,6 @@ SETTING_NAMES = {
     "batch_pairs": "batch",
     **{name: setting.title for name, setting in SETTINGS.items()},
 }
-SHORT_NAMES = {
-    "lr": "lr",
-    "batch_pairs": "batch",
-    **{name: setting.short for name, setting in SETTINGS.items()},
-}
 LINK_NAMES = {
     "bounded": "the bounded law, which ends at chance",
     "chinchilla": "the Chinchilla law, which knows no chance",
@@ -135,6 +130,11 @@ _SENTENCES: dict[str, Callable[[Mapping[str, Any]], str]] = {
     "option": lambda v: (
         f"{method_name(v['method'])}: {setting_name(v['option'])} {option_value(v['value'])} did "
         f"best at {v['wins']} of the {v['places']} sizes and budgets at which it was varied"
+    ),
+    "truncation": lambda v: (
+        f"what truncation costs {v['decoder']} ({method_name(v['method'])}, trained "
+        f"{'to be cut' if v['trained_for'] else 'as a whole'}, which has {loss(v['loss'])}): "
+        + ", ".join(f"{d} features {loss(x)} ({signed(x - v['loss'])})" for d, x in v["losses"])
     ),
     "apart": lambda v: (
         f"{' and '.join(map(method_name, v['methods']))}: far from the best, with exponents of "

@@ -27,6 +27,7 @@ from toolkit.recipe.options import Option, choose_options, winners
 from toolkit.recipe.question import NEAR_OPTIMAL, Choice, Data, FormChoice, Ideal, Question
 from toolkit.recipe.settings import Setting, choose_settings
 from toolkit.recipe.study import Decoder, Study
+from toolkit.recipe.truncation import nearest
 
 
 @dataclass(frozen=True)
@@ -205,9 +206,15 @@ def recommend_from(
         n_runs=int(study.surface.cells.runs.sum()),
         n_tried=len(study.runs) + len(study.limited),
         warnings=(*asked.warnings(method, decoder, data, ideal), *study.warnings),
-        notes=(*_notes(study), *asked.outlying()),
+        notes=(*_notes(study), *_truncation(study, method, decoder), *asked.outlying()),
         excluded=study.comparable.excluded,
     )
+
+
+def _truncation(study: Study, method: str, decoder: Decoder) -> list[Finding]:
+    return [
+        Finding("truncation", vars(each)) for each in nearest(study, method, float(decoder.params))
+    ]
 
 
 def _notes(study: Study) -> tuple[Finding, ...]:

@@ -15,6 +15,7 @@ import pandas as pd
 
 from toolkit.errors import ToolkitError
 from toolkit.laws import Estimate, as_json
+from toolkit.methods import SETTINGS as OWN
 from toolkit.recipe.comparable import COMPARABLE, SETTINGS, Comparable, Excluded, same_budget
 from toolkit.recipe.question import Question
 from toolkit.recipe.recommendation import Recipe, recommend_from
@@ -22,7 +23,6 @@ from toolkit.recipe.settings import NAMED
 from toolkit.recipe.study import Study
 from toolkit.text import count, scientific
 from toolkit.words import (
-    SHORT_NAMES,
     bullet,
     loss,
     method_name,
@@ -33,6 +33,12 @@ from toolkit.words import (
 )
 
 SAME_SETTING = 0.05  # A learning rate rounded to two digits is still the recipe's.
+
+SHORT_NAMES = {
+    "lr": "lr",
+    "batch_pairs": "batch",
+    **{name: setting.short for name, setting in OWN.items()},
+}
 
 
 @dataclass(frozen=True)
