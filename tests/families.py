@@ -31,6 +31,7 @@ COUNTED: dict[str, tuple[str, dict[str, Any]]] = {
         {**_COMMON, "intermediate_size": 64, "use_parallel_residual": False},
     ),
     "gpt2": ("gpt2", _GPT2),
+    "openai-gpt": ("openai-gpt", _GPT2),
     "gptj": ("gptj", {**_GPT2, "rotary_dim": 4}),
     "gpt-neo": (
         "gpt_neo",
@@ -77,6 +78,7 @@ COUNTED: dict[str, tuple[str, dict[str, Any]]] = {
     "glm4": ("glm4", {**_GATED, "head_dim": 8, **_TOKENS}),
     "exaone4": ("exaone4", _GATED),
     "diffllama": ("diffllama", _GATED),
+    "doge": ("doge", {**_GATED, "num_key_value_heads": 4}),
     "nanochat": ("nanochat", _GATED),
 }
 

@@ -72,7 +72,11 @@ def plain(model, queries, positives, pooling):
 @pytest.mark.parametrize("name", COUNTED)
 def test_parameters_are_counted(name):
     shape, model = config_shape(config_of(name), name), build(name)
-    positions = [k for k in dict(model.named_parameters()) if "wpe" in k or "embed_positions" in k]
+    positions = [
+        k
+        for k in dict(model.named_parameters())
+        if any(x in k for x in ("wpe", "positions_embed", "embed_positions"))
+    ]
     counted = sum(p.numel() for k, p in model.named_parameters() if k not in positions)
     assert shape.encoder_params == counted
 

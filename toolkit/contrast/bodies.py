@@ -276,7 +276,8 @@ class HubBody(Body):
                     stack.enter_context(_forward_as(block, _checkpointed(block.forward)))
             if not self.first_trained:
                 states = self._rectangle(states, layout)
-            hidden = self._forward(states[0] if isinstance(states, tuple) else states, layout)
+            inputs = states if isinstance(states, Tensor) else states[0]
+            hidden = self._forward(inputs, layout)
         return hidden[0] if self.packed else hidden.flatten(0, 1)[layout.tokens]
 
     def _rectangle(self, tokens: Tensor, layout: Layout) -> Tensor:
@@ -316,7 +317,7 @@ def _forward_as(module: nn.Module, forward: Callable) -> Iterator[None]:
 
 def _stopping(forward: Callable, caught: list[Any]) -> Callable:
     def stopping(*args: Any, **kwargs: Any) -> None:
-        caught.append(forward(*args, **kwargs))  # some blocks give a tuple: keep it as it is
+        caught.append(forward(*args, **kwargs))  # some blocks give a tuple or list: keep it
         raise _Stop
 
     return stopping
@@ -350,8 +351,8 @@ def _packed_attention(
         NotImplementedError: The architecture asks for more than plain attention.
         ToolkitError: A text is longer than the architecture's sliding window.
     """
-    if softcap is not None or s_aux is not None:
-        raise NotImplementedError("attention with soft caps or sinks")
+    if softcap is not None or s_aux is not None or attention_mask is not None:
+        raise NotImplementedError("attention with soft caps, sinks or a mask of its own")
     longest = packed_layout.windows[-1].size
     if sliding_window is not None and longest > sliding_window:
         raise ToolkitError(
