@@ -203,3 +203,32 @@ def test_a_number_that_is_none_is_refused_in_words(
     with pytest.raises(SystemExit, match="2"):
         main(["flops", "pythia-14m", *option])
     assert f"{option[0]}: must be a " in capsys.readouterr().err
+
+
+def test_the_command_counts_prefixes_negatives_and_dimensions(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    command = ["flops", "pythia-14m", "--pairs", "64", "--json"]
+
+    def answer(*more: str) -> dict:
+        assert main([*command, *more]) == 0
+        return json.loads(capsys.readouterr().out)
+
+    plain, shape = answer(), PYTHIA["pythia-14m"].shape
+    prefixed = answer("--query-prefix-tokens", "6", "--positive-prefix-tokens", "3")
+    longer = answer("--query-tokens", "20", "--positive-tokens", "67")
+    assert prefixed["per_step"] == longer["per_step"] != plain["per_step"]
+    assert prefixed["tokens"] == 64 * 87
+    many = answer("--negatives-per-query", "2")
+    queries, positives, negatives = spread(14, 64), spread(64, 64), spread(64, 128)
+    flops = step_flops(
+        shape, method("full", shape), queries, positives,
+        plan_step(np.concatenate((queries, positives, negatives))), negative_lengths=negatives,
+    )  # fmt: skip
+    assert many["per_step"] == vars(flops) and many["tokens"] == 64 * (14 + 3 * 64)
+    nested = answer("--matryoshka", "64", "32")
+    difference = nested["per_step"]["model"] - plain["per_step"]["model"]
+    assert difference == 6 * 64 * 64 * (64 + 32)
+    assert answer("--attention", "bidirectional")["per_step"] == plain["per_step"]
+    assert main([*command, "--matryoshka", "4096"]) == 2
+    assert "above the width" in capsys.readouterr().err

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 from typing import TYPE_CHECKING, Any
 
 from toolkit.arguments import positive, whole
 from toolkit.flops import CONVENTIONS
 from toolkit.methods import METHODS, SETTINGS, owners
-from toolkit.runs import RunConfig
+from toolkit.runs import ATTENTIONS, RunConfig
 from toolkit.values import field_types
 
 if TYPE_CHECKING:
-    from toolkit.decoders import Shape
+    from toolkit.decoders import Decoder
 
 HELP = "FLOPs of a training step for a decoder and a method, in three conventions"
 
@@ -29,6 +30,24 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--query-tokens", type=positive, default=14, help="on average (default 14)")
     parser.add_argument(
         "--positive-tokens", type=positive, default=64, help="on average (default 64)"
+    )
+    parser.add_argument(
+        "--query-prefix-tokens", type=whole, default=0, help="of an instruction before each query"
+    )
+    parser.add_argument(
+        "--positive-prefix-tokens", type=whole, default=0, help="before each positive and negative"
+    )
+    parser.add_argument(
+        "--negatives-per-query", type=whole, default=0, help="hard negatives, as long as positives"
+    )
+    parser.add_argument(
+        "--matryoshka", type=whole, nargs="+", metavar="N", help="dimensions beside the whole width"
+    )
+    parser.add_argument(
+        "--attention",
+        choices=ATTENTIONS,
+        default="causal",
+        help="moves no count, which is of the full square either way; refused where not exact",
     )
     parser.add_argument(
         "--chunk-tokens", type=whole, help="cached gradients by chunks of this size"
@@ -56,6 +75,8 @@ def run(args: argparse.Namespace) -> int:
     )
     if answer["note"]:
         print(answer["note"])
+    if not answer["packed"]:
+        print("it takes no packed stream: its texts are padded, which is in the hardware count")
     print(f"{'FLOP':10} {'per step':>14} {'per pair':>14}")
     for convention in CONVENTIONS:
         step, pair = answer["per_step"][convention], answer["per_pair"][convention]
@@ -73,7 +94,7 @@ def compute(args: argparse.Namespace) -> dict[str, Any]:
         ToolkitError: An unknown decoder, method or target, a rank over a layer's width, more
             trained blocks than there are, or a number that is not positive.
     """
-    from toolkit.decoders import find
+    from toolkit.decoders import check_attention, find
     from toolkit.errors import ToolkitError
 
     for name in ("query_tokens", "positive_tokens"):
@@ -81,27 +102,45 @@ def compute(args: argparse.Namespace) -> dict[str, Any]:
             raise ToolkitError(f"--{name.replace('_', '-')} must be at least 1")
     options = {name: getattr(args, name) for name in SETTINGS}
     decoder = find(args.decoder)
-    asked = _step(args, decoder.shape, args.method, options)
+    longest = max(args.query_tokens + args.query_prefix_tokens,
+                  args.positive_tokens + args.positive_prefix_tokens)  # fmt: skip
+    check_attention(args.decoder, args.attention, math.ceil(longest))
+    asked = _step(args, decoder, args.method, options)
     every: dict[str, Any] = {}
     for name in METHODS:
         own = {each.name: options[each.name] for each in METHODS[name].settings}
         try:
-            every[name] = asked if name == args.method else _step(args, decoder.shape, name, own)
+            every[name] = asked if name == args.method else _step(args, decoder, name, own)
         except ToolkitError:
             every[name] = None
-    head = {"decoder": args.decoder, "note": decoder.note, "params": decoder.params}
+    head = {
+        "decoder": args.decoder,
+        "note": decoder.note,
+        "params": decoder.params,
+        "packed": _packed(args, decoder),
+        "attention": args.attention,
+        "negatives_per_query": args.negatives_per_query,
+        "matryoshka": args.matryoshka or [],
+    }
     return {**head, **asked, "methods": every}
 
 
+def _packed(args: argparse.Namespace, decoder: Decoder) -> bool:
+    from toolkit.contrast.paths import packs
+
+    return packs(decoder, bidirectional=args.attention == "bidirectional")
+
+
 def _step(
-    args: argparse.Namespace, shape: Shape, name: str, options: dict[str, Any]
+    args: argparse.Namespace, decoder: Decoder, name: str, options: dict[str, Any]
 ) -> dict[str, Any]:
     """What a step costs with one method."""
     from dataclasses import asdict
 
     import numpy as np
 
-    from toolkit.contrast.packing import plan_step, spread
+    from toolkit.choices import nested_dimensions
+    from toolkit.contrast.packing import plan_ahead, spread
     from toolkit.flops import step_flops
     from toolkit.methods import resolve
 
@@ -114,22 +153,38 @@ def _step(
             "batch_pairs": args.pairs,
             "chunk_tokens": args.chunk_tokens,
             "checkpointing": args.checkpointing,
+            "attention": args.attention,
+            "matryoshka": args.matryoshka,
         }
     )
+    shape = decoder.shape
     method = resolve(config, shape)
-    queries, positives = (spread(x, args.pairs) for x in (args.query_tokens, args.positive_tokens))
-    execution = plan_step(
-        np.concatenate((queries, positives)),
+    positive = args.positive_tokens + args.positive_prefix_tokens
+    queries = spread(args.query_tokens + args.query_prefix_tokens, args.pairs)
+    positives = spread(positive, args.pairs)
+    negatives = spread(positive, args.pairs * args.negatives_per_query)
+    execution = plan_ahead(
+        np.concatenate((queries, positives, negatives)),
+        packed=_packed(args, decoder),
         chunk_tokens=config.chunk_tokens,
         checkpointing=config.checkpointing,
     )
-    per_step = asdict(step_flops(shape, method, queries, positives, execution))
+    flops = step_flops(
+        shape,
+        method,
+        queries,
+        positives,
+        execution,
+        negative_lengths=negatives,
+        dimensions=nested_dimensions(config, shape.hidden),
+    )
+    per_step = asdict(flops)
     return {
         "method": name,
         **{key: getattr(method, key, None) for key in SETTINGS},
         "trainable": method.trainable_params(shape),
         "pairs": args.pairs,
-        "tokens": int(queries.sum() + positives.sum()),
+        "tokens": int(queries.sum() + positives.sum() + negatives.sum()),
         "per_step": per_step,
         "per_pair": {name: flop / args.pairs for name, flop in per_step.items()},
     }

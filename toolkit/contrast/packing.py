@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 WINDOW = 16
+CPU_CHUNK, GPU_CHUNK = 2_048, 16_384  # Tokens of a chunk that keep a device busy, near its caches.
 
 
 @dataclass(frozen=True, eq=False)
@@ -82,6 +83,35 @@ def plan_step(
         # would a moment later, so it is always kept.
         recomputed=np.append(np.cumsum(sizes[::-1])[::-1][:-1] > kept_tokens, False),
         checkpointing=checkpointing,
+    )
+
+
+def plan_ahead(
+    lengths: np.ndarray,
+    *,
+    packed: bool,
+    chunk_tokens: int | None = None,
+    checkpointing: bool = False,
+    usual: int = CPU_CHUNK,
+) -> StepPlan:
+    """The plan of a step before anything is loaded, as it will be where its graphs fit in memory.
+
+    Args:
+        lengths, packed, chunk_tokens, checkpointing: See `plan_step`.
+        usual: Tokens of a chunk on the device, where `chunk_tokens` is left to it. It matters to
+            decoders that are padded alone.
+    """
+    if packed or chunk_tokens is not None:
+        return plan_step(
+            lengths, chunk_tokens=chunk_tokens, checkpointing=checkpointing, packed=packed
+        )
+    everything = len(lengths) * int(lengths.max())
+    return plan_step(
+        lengths,
+        chunk_tokens=usual,
+        kept_tokens=everything,
+        checkpointing=checkpointing,
+        packed=False,
     )
 
 

@@ -26,7 +26,7 @@ from toolkit.contrast import memory
 from toolkit.contrast.attention import Layout, lay_out
 from toolkit.contrast.bodies import body_of
 from toolkit.contrast.loss import Criterion, equal_texts
-from toolkit.contrast.packing import StepPlan, plan_step
+from toolkit.contrast.packing import CPU_CHUNK, GPU_CHUNK, StepPlan, plan_step
 from toolkit.contrast.transfer import Later, send
 from toolkit.errors import ToolkitError
 from toolkit.pairs.tokens import Ragged
@@ -230,7 +230,7 @@ class ContrastiveStep:
 
 def chunk_size(like: Tensor) -> int:
     """Tokens of a chunk that keep this device busy, and on a CPU stay near its caches."""
-    return 16_384 if like.is_cuda else 2_048
+    return GPU_CHUNK if like.is_cuda else CPU_CHUNK
 
 
 def embed(

@@ -7,14 +7,13 @@ what goes in and out of each linear layer, and the attention weights.
 
 from __future__ import annotations
 
+from toolkit.contrast.packing import CPU_CHUNK
 from toolkit.decoders import Shape
 from toolkit.methods import Method, resolve
 from toolkit.runs import RunConfig
 
 # Python, torch, transformers and a notebook's kernel, on a processor; pairs are mapped, not read.
 PROCESS_BYTES = 750_000_000
-# A processor's chunks, of which one at a time is in work beside what is kept.
-_CHUNK_TOKENS = 2048
 # Of the free memory, for kept graphs: `toolkit.contrast.memory.SHARE`.
 _SHARE = 0.5
 _FLOAT32, _BFLOAT16 = 4, 2
@@ -28,7 +27,7 @@ def peak_bytes(
 
     Args:
         config: Of the run. shape: Of its decoder.
-        tokens: Of a step, queries and positives.
+        tokens: Of a step, queries and positives and what pads them.
         free: Bytes that are free before it starts.
         on_gpu: Its memory alone, without the process around it.
     """
@@ -40,12 +39,12 @@ def peak_bytes(
     each = token_bytes(shape, method, rounded=rounded)
     if config.checkpointing:
         each = _FLOAT32 * shape.hidden * shape.layers
-    kept = min(tokens, max(_CHUNK_TOKENS, _SHARE * max(0.0, free - fixed) / each))
+    kept = min(tokens, max(CPU_CHUNK, _SHARE * max(0.0, free - fixed) / each))
     if config.chunk_tokens is not None:
         kept = min(tokens, config.chunk_tokens)
     # The stream of embeddings and its gradient, and one block's temporaries in the backward pass.
     stream = 2 * _FLOAT32 * shape.hidden * tokens
-    chunk = min(tokens, config.chunk_tokens or _CHUNK_TOKENS)
+    chunk = min(tokens, config.chunk_tokens or CPU_CHUNK)
     return fixed + each * kept + stream + chunk * each / max(1, shape.layers)
 
 

@@ -30,6 +30,7 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
+from toolkit import hardware, machine
 from toolkit.errors import ToolkitError, nearest
 from toolkit.runs import RunConfig
 from toolkit.sweep import trunks
@@ -45,6 +46,7 @@ FILE = "sweep.yaml"
 KEYS = ("title", "about", "base", "grid", "workers", "keep", "template")
 KEEP = ("none", "best", "all")
 MOST_RUNS = 100_000
+PADDED = "{name} takes no packed stream: its texts are padded, which is in these figures"
 _LISTS = ("lora_targets", "matryoshka")  # Fields of which one value is a list.
 # The study's pairs, where the real lengths are not known yet (see `toolkit.flops`).
 QUERY_TOKENS, POSITIVE_TOKENS = 14, 64
@@ -90,7 +92,8 @@ class RunCost:
         note: What to know about the decoder's weights.
         method, precision, batch_pairs: What its speed depends on besides its size.
         paid: Share of the FLOP that it pays itself; the rest its trunk does.
-        tokens: Of a step.
+        tokens: Of a step, with what pads them.
+        padding: FLOP that are executed, over those without padding; 1 on a packed stream.
     """
 
     params: int
@@ -102,10 +105,13 @@ class RunCost:
     batch_pairs: int = 32
     paid: float = 1.0
     tokens: int = 0
+    padding: float = 1.0
 
     def training_seconds(self, seen: Throughput) -> float:
         """Of training alone, as if it shared no trunk: what its record will say."""
-        rate = seen.rate(self.params, self.method, self.precision, self.batch_pairs)
+        rate = seen.rate(
+            self.params, self.method, self.precision, self.batch_pairs, padding=self.padding
+        )
         return self.flop / rate
 
     def seconds(self, seen: Throughput) -> float:
@@ -226,18 +232,18 @@ def cost(config: RunConfig) -> RunCost:
     """
     from toolkit import decoders, methods
     from toolkit.choices import nested_dimensions
+    from toolkit.contrast.paths import packs
     from toolkit.training import defaults
 
     decoder = decoders.find(config.decoder)
     dimensions = nested_dimensions(config, decoder.shape.hidden)
     method = methods.resolve(config, decoder.shape)
     batch = config.batch_pairs or defaults.batch_pairs(decoder, config.budget_flop)
-    flops = _step_flops(
-        decoder.shape, method, batch, _lengths(config), config.checkpointing, dimensions
-    )
+    packed = packs(decoder, bidirectional=config.attention == "bidirectional")
+    flops, slots, padding = _step(config, decoder.shape, method, batch, dimensions, packed)
     if config.negatives == "mined":
         # As if every pair were seen once; each is embedded, and compared with a group of others.
-        flops += _mining_flops(decoder.shape, batch, _lengths(config))
+        flops += _mining_flops(decoder.shape, batch, _lengths(config), packed)
     step = getattr(flops, config.flop_convention)
     steps = int(config.budget_flop // step)
     # Texts may be shorter than the study's: the run itself knows, and refuses as well.
@@ -250,11 +256,12 @@ def cost(config: RunConfig) -> RunCost:
         params=decoder.params,
         steps=max(1, steps),
         flop=config.budget_flop * flops.model / step,
-        note=decoder.note,
+        note=decoder.note if packed else PADDED.format(name=decoder.name),
         method=config.method,
         precision=config.precision,
         batch_pairs=batch,
-        tokens=batch * sum(min(x, config.max_tokens) for x in (QUERY_TOKENS, POSITIVE_TOKENS)),
+        tokens=slots,
+        padding=padding,
     )
 
 
@@ -281,6 +288,23 @@ def makespan(seconds: Iterable[float], workers: int) -> float:
     return max(busy)
 
 
+def _step(
+    config: RunConfig,
+    shape: Any,
+    method: Any,
+    batch: int,
+    dimensions: tuple[int, ...],
+    packed: bool,
+) -> tuple[StepFlops, int, float]:
+    """FLOPs of a step, its token slots, and what padding makes of its executed FLOP."""
+    known = shape, method, batch, _lengths(config), config.checkpointing, dimensions
+    flops, slots = _step_flops(*known, packed, config.chunk_tokens)
+    if packed:
+        return flops, slots, 1.0
+    without, _ = _step_flops(*known, True, config.chunk_tokens)
+    return flops, slots, flops.hardware / without.hardware
+
+
 @lru_cache(maxsize=4096)
 def _step_flops(
     shape: Any,
@@ -289,19 +313,25 @@ def _step_flops(
     lengths: tuple[int, int, int],
     checkpointing: bool,
     dimensions: tuple[int, ...],
-) -> StepFlops:
-    """FLOPs of a step at texts of `_lengths`."""
+    packed: bool,
+    chunk_tokens: int | None,
+) -> tuple[StepFlops, int]:
+    """FLOPs and token slots of a step at texts of `_lengths`."""
     import numpy as np
 
-    from toolkit.contrast.packing import plan_step
+    from toolkit.contrast.packing import plan_ahead
     from toolkit.flops import step_flops
 
     queries, positives = (np.full(batch, each) for each in lengths[:2])
     negatives = np.full(batch * lengths[2], lengths[1])
-    execution = plan_step(
-        np.concatenate([queries, positives, negatives]), checkpointing=checkpointing
+    execution = plan_ahead(
+        np.concatenate([queries, positives, negatives]),
+        packed=packed,
+        chunk_tokens=chunk_tokens,
+        checkpointing=checkpointing,
+        usual=_usual_chunk(),
     )
-    return step_flops(
+    flops = step_flops(
         shape,
         method,
         queries,
@@ -310,6 +340,15 @@ def _step_flops(
         negative_lengths=negatives,
         dimensions=dimensions,
     )
+    return flops, int(execution.tokens.sum())
+
+
+@lru_cache(maxsize=1)
+def _usual_chunk() -> int:
+    """Tokens of a chunk on what will run here."""
+    from toolkit.contrast.packing import CPU_CHUNK, GPU_CHUNK
+
+    return GPU_CHUNK if machine.gpu_names() and hardware.visible_gpus() else CPU_CHUNK
 
 
 def _lengths(config: RunConfig) -> tuple[int, int, int]:
@@ -323,7 +362,7 @@ def _lengths(config: RunConfig) -> tuple[int, int, int]:
     return query, positive, 0 if config.negatives == "none" else config.negatives_per_query or 1
 
 
-def _mining_flops(shape: Any, batch: int, lengths: tuple[int, int, int]) -> StepFlops:
+def _mining_flops(shape: Any, batch: int, lengths: tuple[int, int, int], packed: bool) -> StepFlops:
     """FLOPs of mining for a batch's pairs."""
     import numpy as np
 
@@ -331,8 +370,10 @@ def _mining_flops(shape: Any, batch: int, lengths: tuple[int, int, int]) -> Step
     from toolkit.contrast.packing import plan_step
     from toolkit.flops import StepFlops, forward_flops
 
-    texts = np.repeat(lengths[:2], batch)
-    found = forward_flops(shape, texts, plan_step(texts))
+    found = StepFlops(0, 0, 0)
+    for side in lengths[:2]:
+        texts = np.full(batch, side)
+        found += forward_flops(shape, texts, plan_step(texts, packed=packed))
     search = 2 * batch * GROUP * shape.hidden
     return found + StepFlops(0, search, search)
 

@@ -20,8 +20,9 @@ from typing import Any
 
 from toolkit import hardware, machine
 from toolkit.cache import cache_folder
+from toolkit.decoders import catalogued
 from toolkit.errors import ToolkitError
-from toolkit.runs import RunRecord, write_atomically
+from toolkit.runs import RunConfig, RunRecord, write_atomically
 
 FILE = "throughput.json"
 # The newest so many are kept, of each device.
@@ -29,18 +30,20 @@ _MOST = 400
 # What a run takes besides training, where none has been seen: kernel, pairs, evaluation.
 _GUESSED_OVERHEAD = 3.0
 # How unlike two runs are: a factor of e in size counts 1, and these beside it.
-_OTHER_METHOD, _OTHER_PRECISION, _BATCH = 0.5, 1.0, 0.2
+_OTHER_METHOD, _OTHER_PRECISION, _BATCH, _OTHER_PATH = 0.5, 1.0, 0.2, 1.0
 
 
 @dataclass(frozen=True)
 class Seen:
-    """A finished run: its size, method, precision and batch, and its model FLOP a second."""
+    """A finished run: its size, method, precision and batch, its model FLOP a second, and whether
+    its texts were padded."""
 
     params: int
     method: str
     precision: str
     batch_pairs: int
     rate: float
+    padded: bool = False
 
     @classmethod
     def of(cls, record: RunRecord) -> Seen | None:
@@ -53,16 +56,33 @@ class Seen:
             record.precision,
             record.batch_pairs,
             record.flop_model / record.seconds,
+            _padded(record.config),
         )
 
-    def distance(self, params: int, method: str, precision: str, batch_pairs: int) -> float:
+    def distance(
+        self, params: int, method: str, precision: str, batch_pairs: int, padded: bool = False
+    ) -> float:
         """How unlike a run of these it is; `auto` is any precision, since size decides that."""
         return (
             abs(math.log(self.params / params))
             + _OTHER_METHOD * (self.method != method)
             + _OTHER_PRECISION * (precision not in ("auto", self.precision))
             + _BATCH * abs(math.log(self.batch_pairs / batch_pairs))
+            + _OTHER_PATH * (self.padded != padded)
         )
+
+
+def _padded(config: RunConfig) -> bool:
+    """Whether a run's texts were padded; not, where its decoder is no longer there to be asked."""
+    if catalogued(config.decoder) is not None:
+        return False
+    from toolkit.contrast.paths import packs
+    from toolkit.decoders import find
+
+    try:
+        return not packs(find(config.decoder), bidirectional=config.attention == "bidirectional")
+    except ToolkitError:
+        return False
 
 
 @dataclass(frozen=True)
@@ -80,17 +100,26 @@ class Throughput:
     def source(self) -> str:
         return f"{len(self.seen)} finished runs" if self.seen else "a guess"
 
-    def rate(self, params: int, method: str, precision: str, batch_pairs: int) -> float:
+    def rate(
+        self, params: int, method: str, precision: str, batch_pairs: int, *, padding: float = 1.0
+    ) -> float:
         """Model FLOP a second of such a run.
 
         The median of the runs most like it, carried over to its size along the guess's slope.
+
+        Args:
+            padding: FLOP that it executes over those without padding; above 1, what is known of
+                runs that were not padded is taken to be so many times slower.
         """
         if not self.seen:
-            return hardware.guess_cpu_rate(params)
-        distances = [x.distance(params, method, precision, batch_pairs) for x in self.seen]
+            return hardware.guess_cpu_rate(params) / padding
+        padded = padding > 1
+        distances = [x.distance(params, method, precision, batch_pairs, padded) for x in self.seen]
         near = min(distances) + 1e-9
         rates = [
-            x.rate * hardware.guess_cpu_rate(params) / hardware.guess_cpu_rate(x.params)
+            (x.rate if x.padded else x.rate / padding)
+            * hardware.guess_cpu_rate(params)
+            / hardware.guess_cpu_rate(x.params)
             for x, distance in zip(self.seen, distances, strict=True)
             if distance <= near
         ]

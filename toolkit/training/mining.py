@@ -84,23 +84,23 @@ def _groups(order: np.ndarray) -> list[np.ndarray]:
     return [order[start : start + GROUP] for start in range(0, len(order), GROUP)]
 
 
-def mining_flops(shape: Shape, pairs: TokenisedPairs, order: np.ndarray, like: Any) -> StepFlops:
-    """FLOPs of `mine` on these pairs; of texts that are padded, hardware FLOPs are not exact.
+def mining_flops(
+    shape: Shape, pairs: TokenisedPairs, order: np.ndarray, like: Any, *, packed: bool = True
+) -> StepFlops:
+    """FLOPs of `mine` on these pairs.
 
     Args:
         shape: Of the decoder. like: A tensor on the device that it will run on.
+        packed: Whether its texts run packed (`toolkit.contrast.paths`).
     """
     total = NOTHING
     for group in _groups(order):
         sides = pairs.queries.lengths(group), pairs.positives.lengths(group)
-        for each in (_forward(shape, lengths, like) for lengths in sides):
-            total += each
+        for lengths in sides:
+            execution = plan_step(lengths, chunk_tokens=chunk_size(like), packed=packed)
+            total += forward_flops(shape, lengths, execution)
         total += StepFlops(0, *[2 * len(group) ** 2 * shape.hidden] * 2)
     return total
-
-
-def _forward(shape: Shape, lengths: np.ndarray, like: Any) -> StepFlops:
-    return forward_flops(shape, lengths, plan_step(lengths, chunk_tokens=chunk_size(like)))
 
 
 def reached(

@@ -18,8 +18,9 @@ import torch
 from toolkit import __version__, decoders, flops, machine, methods, provenance
 from toolkit.choices import GROUP, nested_dimensions
 from toolkit.contrast import distributed, memory, precision
-from toolkit.contrast.packing import plan_step
-from toolkit.contrast.step import ContrastiveStep, StepResult
+from toolkit.contrast.packing import plan_ahead
+from toolkit.contrast.paths import packs
+from toolkit.contrast.step import ContrastiveStep, StepResult, chunk_size
 from toolkit.pairs.tokens import TokenisedData, TokenisedPairs, prefixes_of, tokenise
 from toolkit.runs import RunConfig, RunRecord, as_made, write_atomically
 from toolkit.training import checkpoints, defaults, kept, mining, trunk
@@ -113,7 +114,7 @@ def prepare(config: RunConfig) -> Run:
         negatives=config.negatives == "given",
     )
     products = precision.resolve(config.precision, decoder.shape.hidden, device())
-    cost = partial(step_cost, config, decoder.shape, method)
+    cost = partial(step_cost, config, decoder, method)
     train, mined = _with_negatives(config, decoder, data, cost, batch_pairs, products)
     return Run(
         config=config,
@@ -163,7 +164,8 @@ def _with_negatives(
     column = config.flop_convention
     step = cost(*lengths, np.tile(lengths[1], per_query))
     group = order[:GROUP]
-    searching = mining.mining_flops(decoder.shape, data.train, group, like)
+    packed = _packed(config, decoder)
+    searching = mining.mining_flops(decoder.shape, data.train, group, like, packed=packed)
     order = mining.reached(
         order,
         config.budget_flop,
@@ -174,13 +176,13 @@ def _with_negatives(
     found = mining.mined(model.to(device()), data, order, config, products)  # type: ignore[arg-type]
     return (
         replace(data.train, negatives=found),
-        mining.mining_flops(decoder.shape, data.train, order, like),
+        mining.mining_flops(decoder.shape, data.train, order, like, packed=packed),
     )
 
 
 def step_cost(
     config: RunConfig,
-    shape: decoders.Shape,
+    decoder: decoders.Decoder,
     method: methods.Method,
     queries: np.ndarray,
     positives: np.ndarray,
@@ -188,20 +190,26 @@ def step_cost(
 ) -> flops.StepFlops:
     """FLOPs of one step of a run on texts of these token lengths."""
     sides = [queries, positives, *([] if negatives is None else [negatives])]
-    execution = plan_step(
+    execution = plan_ahead(
         np.concatenate(sides),
+        packed=_packed(config, decoder),
         chunk_tokens=config.chunk_tokens,
         checkpointing=config.checkpointing,
+        usual=chunk_size(torch.empty(0, device=device())),
     )
     return flops.step_flops(
-        shape,
+        decoder.shape,
         method,
         queries,
         positives,
         execution,
         negative_lengths=negatives,
-        dimensions=nested_dimensions(config, shape.hidden),
+        dimensions=nested_dimensions(config, decoder.shape.hidden),
     )
+
+
+def _packed(config: RunConfig, decoder: decoders.Decoder) -> bool:
+    return packs(decoder, bidirectional=config.attention == "bidirectional")
 
 
 def load_encoder(run: Run) -> PreTrainedModel:
