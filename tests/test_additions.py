@@ -39,6 +39,31 @@ TOY = Form(
     usual="tokens",
 )
 """
+OWN_INPUTS = """
+import numpy as np
+
+from toolkit.laws.forms.base import Form, Parameter, Shift
+
+
+def _evaluate(phi, z, centre):
+    log_a, rank = phi[:, :1], phi[:, 1:2]
+    return log_a - rank * z[0] - z[1] / 2, [np.ones_like(z[0])[None], -z[0][None]]
+
+
+OWN = Form(
+    "own",
+    "L(r, S) = A r^-rho / sqrt(S)",
+    "nobody",
+    ("lora_rank", "steps"),
+    (
+        Parameter(
+            "A", True, -50.0, 50.0, (-1.0, 1.0), (Shift(0, 1.0, "rho"), Shift(1, 0.5)), True
+        ),
+        Parameter("rho", False, 0.0, 5.0, (0.0, 1.0)),
+    ),
+    _evaluate,
+)
+"""
 SOURCE = """
 from toolkit.pairs.pair import Pair
 
@@ -68,6 +93,8 @@ def house(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (forms / "toy.py").write_text(FORM)
     toy = "from toolkit.laws.forms.toy import TOY"
     listed(forms / "__init__.py", toy, "        BOUNDED,\n", "TOY,")
+    (forms / "own.py").write_text(OWN_INPUTS)
+    listed(forms / "__init__.py", "from toolkit.laws.forms.own import OWN", "TOY,", "OWN,")
     (pairs / "toy.py").write_text(SOURCE)
     listed(pairs / "sources.py", "from toolkit.pairs import toy", "ModuleType] = {", '"toy": toy,')
     tokenizer = Path("runs", "suite", "tokenizer")
@@ -117,6 +144,22 @@ def test_a_toy_form_is_fitted_grouped_asked_and_drawn(house: Path) -> None:
         assert law["at"][0]["value"]["value"] == pytest.approx(a / 1e3, rel=1e-6)
         assert law["figures"] and all(Path(path).is_file() for path in law["figures"])
     assert "A / sqrt(D)" in said(house, *command)
+
+
+@pytest.mark.process
+def test_a_form_of_other_inputs_reads_the_columns_of_their_names(house: Path) -> None:
+    ranks, steps = (x.ravel() for x in np.meshgrid((4, 8, 16, 32), np.geomspace(100, 1e4, 4)))
+    loss = 30.0 * ranks**-0.2 / np.sqrt(steps)
+    table = house / "own.csv"
+    pd.DataFrame({"lora_rank": ranks, "steps": steps, "loss": loss}).to_csv(table, index=False)
+    at = ("--at", "lora_rank=64,steps=1e5", "--bootstrap", 20, "--json")
+    law = json.loads(said(house, "fit", table, "--form", "own", *at))
+    assert law["params"]["A"]["value"] == pytest.approx(30, rel=1e-5)
+    assert law["params"]["rho"]["value"] == pytest.approx(0.2, rel=1e-5)
+    there = 30 * 64**-0.2 / np.sqrt(1e5)
+    assert law["at"][0]["loss"]["value"] == pytest.approx(there, rel=1e-5)
+    pd.DataFrame({"steps": steps, "loss": loss}).to_csv(table, index=False)
+    assert "lora_rank" in said(house, "fit", table, "--form", "own", status=2)
 
 
 @pytest.mark.process

@@ -108,7 +108,8 @@ def of_a_law(table: pd.DataFrame, form: str, columns: Columns, options: Options)
     if registered == ("x",):
         budget, size = roles["x"], None
     else:
-        budget, size = columns.flop or "budget_flop", roles.get("x") or roles["params"]
+        budget = columns.flop or "budget_flop"
+        size = roles.get("x") or roles.get("params") or columns.params or "params"
         if budget not in names:
             budget = columns.tokens or "tokens"
     needed = {"loss": roles["loss"], "budget": budget, "size": size}

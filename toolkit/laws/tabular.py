@@ -23,6 +23,7 @@ from toolkit.laws.table import Checked, Dropped, check
 ISOFLOP = "isoflop"
 NAMES = (ISOFLOP, *(name for name in FORMS if name != "parabola"))
 REPEATING = {"parametric": "data-constrained", "bounded": "bounded-repeats"}
+SHARED = {"params", "tokens", "unique_tokens"}  # Inputs that the forms of size and data share.
 FLOP_PER_PARAM_TOKEN = 6.0
 REPEATED = 1.01  # Times seen from which data counts as repeated.
 
@@ -99,8 +100,9 @@ def resolve(form: str, columns: Columns, present: Sequence[str]) -> dict[str, st
     """Column name by role, for a registered form or isoflop and the columns that a table has.
 
     Where no name is given: `params`, `tokens`, `unique_tokens` and `loss`, `budget_flop` for the
-    budget, and the budget or `tokens` for a law of one input (`Form.usual`). IsoFLOP parabolas
-    are in params, or in tokens where only those are named or present.
+    budget, and the budget or `tokens` for a law of one input (`Form.usual`); a form of other
+    inputs has the columns of their names. IsoFLOP parabolas are in params, or in tokens where only
+    those are named or present.
     """
     loss = columns.y or columns.loss or "loss"
     flop = columns.flop or "budget_flop"
@@ -115,6 +117,9 @@ def resolve(form: str, columns: Columns, present: Sequence[str]) -> dict[str, st
     if needs == ("x",):
         usual = {"flop": flop, "tokens": columns.tokens or "tokens"}[FORMS[form].usual]
         return {"x": columns.x or usual, "loss": loss}
+    if not set(needs) <= SHARED:
+        given = {"params": columns.params, "tokens": columns.tokens}
+        return {role: given.get(role) or role for role in needs} | {"loss": loss}
     roles = {"params": columns.params or "params", "loss": loss}
     tokens_given = columns.tokens or ("tokens" if columns.flop is None else None)
     if tokens_given and (columns.tokens or tokens_given in present or flop not in present):
