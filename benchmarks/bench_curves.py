@@ -1,7 +1,7 @@
-"""Does a run's curve foretell a larger budget better than its last loss alone?
+"""Does a run's curve predict a larger budget better than its last loss alone?
 
-On the study of few pairs: ln L of a decoder and method at the next budget, foretold from its run at
-this one, by a line in the last ln L and ln parameters, without and with what the held-out loss
+On the study of few pairs: ln L of a decoder and method at the next budget, predicted from its run
+at this one, by a line in the last ln L and ln parameters, without and with what the held-out loss
 did over the last half of the run. Each decoder is left out in turn.
 `python benchmarks/bench_curves.py` prints it.
 """

@@ -1,4 +1,4 @@
-"""What a run takes is foretold from what was seen of this machine, and held against the truth."""
+"""What a run takes is predicted from what was seen of this machine, and held against the truth."""
 
 import json
 from dataclasses import replace
@@ -83,17 +83,17 @@ def test_a_branch_pays_for_its_own_part_and_every_run_for_its_overhead():
 
 
 @pytest.mark.process
-def test_a_sweep_tells_at_its_end_what_was_foretold_and_the_next_one_knows(tmp_path, capsys):
+def test_a_sweep_tells_at_its_end_what_was_predicted_and_the_next_one_knows(tmp_path, capsys):
     grid = "  - {budget_flop: [1e9, 2e9], batch_pairs: 16}\n"
     summary = run_sweep(make_sweep(tmp_path / "one", grid), workers=1)
-    told = summary.foretold.told(summary.seconds)
-    assert told.startswith("foretold ") and "(from a guess), took " in told
+    told = summary.prediction.told(summary.seconds)
+    assert told.startswith("predicted ") and "(from a guess), took " in told
     assert "a run's training " in told and "at the median" in told
     kept = json.loads((tmp_path / "cache" / throughput.FILE).read_text())
     ((device, values),) = kept.items()
     assert device == "test" and len(values["runs"]) == len(values["overheads"]) == 2
     again = run_sweep(make_sweep(tmp_path / "one", grid), workers=1)
-    assert again.foretold is None
+    assert again.prediction is None
     make_sweep(tmp_path / "two", grid)
     where = str(tmp_path / "two")
     assert main(["plan", where, "--template", str(tmp_path / "two" / "template.ipynb")]) == 0
@@ -102,7 +102,7 @@ def test_a_sweep_tells_at_its_end_what_was_foretold_and_the_next_one_knows(tmp_p
 
 
 @pytest.mark.parametrize("name", ["full", "freeze", "lora", "bias"])
-def test_the_memory_of_a_graph_is_foretold(name):
+def test_the_memory_of_a_graph_is_predicted(name):
     shape = neox_shape(vocabulary=97, hidden=64, layers=4, heads=4)
     how = method(name, shape)
     step = ContrastiveStep(tuned(neox(shape, double=False), how), temperature=0.05)

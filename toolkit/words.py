@@ -176,7 +176,7 @@ def crossing_in_words(crossing: Crossing) -> str:
         return f"{upper} is better than {lower} at every budget searched"
     if math.isnan(crossing.budget_flop.value):
         return (
-            f"{upper} is expected to be better than {lower} throughout, but in "
+            f"{upper} is predicted to be better than {lower} throughout, but in "
             f"{crossing.share:.0%} of the draws they cross"
         )
     where = scientific(crossing.budget_flop.value)
@@ -224,12 +224,12 @@ def as_text(recipe: Recipe) -> str:
 
 
 def size_lines(recipe: Recipe) -> list[str]:
-    """The decoder, what is expected of it, the ideal size, and what is about as good."""
+    """The decoder, what is predicted of it, the ideal size, and what is about as good."""
     best, ideal = recipe.choices[0], recipe.ideal
     size = f"{count(best.params)} non-embedding parameters"
     lines = [
         size if best.decoder == count(best.params) else f"{best.decoder}: {size}",
-        f"expected loss {loss(recipe.loss.value)} ({spread(recipe.loss, loss)}; "
+        f"predicted loss {loss(recipe.loss.value)} ({spread(recipe.loss, loss)}; "
         f"a single run {spread(recipe.run_loss, loss)})",
     ]
     if ideal.params.low == 0 or math.isinf(ideal.params.high):
@@ -262,7 +262,7 @@ def data_lines(recipe: Recipe) -> list[str]:
         lines.append(f"each of the {count(data.distinct)} distinct pairs seen {often}")
     if data.supply:
         each = [f"{count(n)}: {loss(e.value)}" for n, e in data.supply]
-        lines.append(f"expected loss by distinct pairs: {', '.join(each)}")
+        lines.append(f"predicted loss by distinct pairs: {', '.join(each)}")
     return lines
 
 

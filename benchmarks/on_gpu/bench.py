@@ -118,7 +118,7 @@ def training_step(place: Place, decoder: str) -> dict[str, Any]:
         found["peak memory"] = torch.cuda.max_memory_allocated()
         config = RunConfig(decoder, 1, precision="bfloat16")
         total = torch.cuda.get_device_properties(0).total_memory
-        found["peak foretold"] = peak_bytes(config, shape, tokens, total, on_gpu=True)
+        found["peak predicted"] = peak_bytes(config, shape, tokens, total, on_gpu=True)
         try:
             peak = hardware.find(torch.cuda.get_device_name()).peak_flop_per_second
             found["share of the peak"] = flop.model / seconds / peak

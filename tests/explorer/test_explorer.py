@@ -267,7 +267,7 @@ def test_form_method_and_held_out_budgets_can_be_chosen(explorer):
     assert view.result.form == "power" and "power: " in view.picture.alt
     view.held_out.slider.value = 2
     assert len(view.result.prediction.budgets) == 2
-    assert len(view.foretold.get_xdata()) == 2
+    assert len(view.predicted.get_xdata()) == 2
     view.method.value = "lora"
     assert set(view.rows["method"]) == {"lora"}
     assert view.picture.png != before

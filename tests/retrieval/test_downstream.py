@@ -1,4 +1,4 @@
-"""Loss and score of the same runs: how far one foretells the other, and run zero beside both."""
+"""Loss and score of the same runs: how far one predicts the other, and run zero beside both."""
 
 import json
 from dataclasses import replace
@@ -48,7 +48,7 @@ def table_of(rows, tmp_path):
     return pd.read_csv(path)
 
 
-def test_a_score_that_falls_with_the_loss_is_foretold_by_it(tmp_path):
+def test_a_score_that_falls_with_the_loss_is_predicted_by_it(tmp_path):
     rows, scores = made_up(lambda loss: 1 / (1 + loss))
     found = downstream(table_of(rows, tmp_path), scores, "animals", draws=50)
     assert found.correlation.value == pytest.approx(-1)

@@ -40,7 +40,7 @@ PARALLEL = 1  # Runs of a later round.
 
 @dataclass(frozen=True)
 class Rival:
-    """A choice, its loss expected at the target (low and high of 90 %), and how it may regret."""
+    """A choice, its loss predicted at the target (low and high of 90 %), and how it may regret."""
 
     decoder: str
     method: str

@@ -61,7 +61,7 @@ def answer_in_words(answer: Answer, prior: str = "") -> str:
             if answer.pairs > answer.distinct
             else ""
         ),
-        f"  expected loss {loss(best.loss)} ({loss(best.low)} to {loss(best.high)})",
+        f"  predicted loss {loss(best.loss)} ({loss(best.low)} to {loss(best.high)})",
         f"  learning rate {answer.lr[0]:.3g} ({answer.lr[1]:.3g} to {answer.lr[2]:.3g}), "
         f"{_rates(answer)}; a wrong rate is expected to cost {answer.rate.cost:.1%}",
         f"  batch {answer.batch}, the default for this decoder and budget; none other was tried",

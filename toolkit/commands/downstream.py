@@ -1,4 +1,4 @@
-"""`python -m toolkit downstream`: does the loss of a sweep's runs foretell their scores?"""
+"""`python -m toolkit downstream`: does the loss of a sweep's runs predict their scores?"""
 
 from __future__ import annotations
 

@@ -131,8 +131,8 @@ def _show(summary: Summary, sweep: str) -> None:
         if state.name in ("failed", "diverged", "interrupted"):
             print(_line(state))
     print(f"{counts}; {duration(summary.seconds)}; the run table is {sweep}/runs.csv")
-    if summary.foretold is not None and summary.ok:
-        print(summary.foretold.told(summary.seconds))
+    if summary.prediction is not None and summary.ok:
+        print(summary.prediction.told(summary.seconds))
     alone, paid = spent(summary.states)
     if paid < alone:
         print(

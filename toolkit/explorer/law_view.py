@@ -133,7 +133,7 @@ class LawView(View):
             (self.errors[budget],) = residuals.plot([], [], "o", ms=5, **blank, **look)
         (self.out,) = runs.plot([], [], "x", ms=7, color="#999999", mew=1.5)
         (self.line,) = optima.plot([], [], color=INK, lw=1.5)
-        (self.foretold,) = optima.plot([], [], "D", mfc=BAND, mec=INK, ms=9)
+        (self.predicted,) = optima.plot([], [], "D", mfc=BAND, mec=INK, ms=9)
         (self.seen,) = optima.plot([], [], "o", color=INK, ms=5)
         budget_legend(runs, shades, loc="upper left", fontsize="small", title_fontsize="small")
         _limits(runs, self.rows["params"], self.rows["loss"])
@@ -150,7 +150,7 @@ class LawView(View):
         residuals.set(xlabel="non-embedding parameters", ylabel="seen over fitted")
         optima.set(xlabel="budget (FLOP); ◆ held out, predicted", ylabel="optimal loss")
         per_budget = [*self.curves.values(), *self.points.values(), *self.errors.values()]
-        moving = [*per_budget, self.out, self.line, self.foretold, self.seen]
+        moving = [*per_budget, self.out, self.line, self.predicted, self.seen]
         self.drawing = Drawing(drawn, moving, [BAND])
 
     def _offer(self, budgets: list[float]) -> None:
@@ -183,7 +183,7 @@ class LawView(View):
         except ToolkitError as refusal:
             self.result = None
             for line in (*self.curves.values(), *self.errors.values(), self.line, self.seen,
-                         self.foretold):  # fmt: skip
+                         self.predicted):  # fmt: skip
                 line.set_data([], [])
             self.paint(str(refusal), f"<p>{escape(str(refusal))}</p>")
             return
@@ -200,7 +200,7 @@ class LawView(View):
             self.errors[budget].set_data(params[here], result.residuals[here])
         self.line.set_data(*result.line)
         self.seen.set_data(*result.optima)
-        self.foretold.set_data(result.prediction.budgets, result.prediction.predicted)
+        self.predicted.set_data(result.prediction.budgets, result.prediction.predicted)
 
 
 class _Count:

@@ -127,5 +127,5 @@ class _Panel:
         self.decoder.set_data([best.params], [best.loss.value])
         return (
             f"{name}: ★ ideal size {spread(ideal.params, count)}; ◇ {best.decoder}, the best "
-            f"decoder at hand, expected loss {loss(best.loss.value)} ({spread(best.loss, loss)})"
+            f"decoder at hand, predicted loss {loss(best.loss.value)} ({spread(best.loss, loss)})"
         )

@@ -101,7 +101,7 @@ def recipe_in_words(recipe: Recipe, asked: str) -> str:
     ]
     return (
         f"For {asked}: {method_name(recipe.method)} of {recipe.decoder.name} on {_amount(recipe)}, "
-        f"expected loss {loss(recipe.loss.value)} ({spread(recipe.loss, loss)}); "
+        f"predicted loss {loss(recipe.loss.value)} ({spread(recipe.loss, loss)}); "
         f"{', '.join(rivals) or 'no other method was tried'}."
     )
 
@@ -135,7 +135,7 @@ def _card(question: str, answer: str, lines: Sequence[str]) -> str:
 
 
 def _method_card(recipe: Recipe) -> str:
-    answer = f"{method_name(recipe.method)}, expected loss {loss(recipe.loss.value)}"
+    answer = f"{method_name(recipe.method)}, predicted loss {loss(recipe.loss.value)}"
     table = "".join(
         "<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in row) + "</tr>"
         for row in method_rows(recipe)

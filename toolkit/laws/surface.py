@@ -9,7 +9,7 @@ would bend the exponents that the contenders share.
 What is observed is ln L plus an error of seeds (known from seeds that were repeated) and a misfit
 of each cell, whose size is fitted, and which may grow with the distance of a run's budget from the
 largest. How far off a prediction above the largest budget can be is learnt inside the table: each
-budget is foretold from those below it. The same test weighs the two links.
+budget is predicted from those below it. The same test weighs the two links.
 """
 
 from __future__ import annotations

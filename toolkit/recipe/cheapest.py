@@ -33,7 +33,7 @@ def cheapest(study: Study, loss: float, limits: Limits = UNLIMITED) -> Estimate:
         raise ToolkitError(f"a loss to reach must be a positive number, not {loss}")
     value, asked = _least(study, loss, limits)
     if not math.isfinite(value):
-        raise ToolkitError(_unreachable(study, loss, limits, min(map(_expected, asked.values()))))
+        raise ToolkitError(_unreachable(study, loss, limits, min(map(_predicted, asked.values()))))
     budgets = np.array(sorted(asked))
     draws = np.stack(np.broadcast_arrays(*(asked[budget] for budget in budgets)), axis=1)
     falls = np.array([_first_fall(row, loss, budgets) for row in draws])
@@ -45,7 +45,7 @@ def _least(study: Study, loss: float, limits: Limits) -> tuple[float, dict[float
     """The budget, infinite if none does, and the draws at all budgets that were asked."""
     asked = {budget: _best(study, budget, limits) for budget in searched(study)}
     budgets = list(asked)
-    reach = [k for k, draws in enumerate(asked.values()) if _expected(draws) <= loss]
+    reach = [k for k, draws in enumerate(asked.values()) if _predicted(draws) <= loss]
     if not reach:
         return math.inf, asked
     high = budgets[reach[0]]
@@ -53,7 +53,7 @@ def _least(study: Study, loss: float, limits: Limits) -> tuple[float, dict[float
     while high > CLOSE * low:
         middle = math.sqrt(low * high)
         asked[middle] = _best(study, middle, limits)
-        low, high = (low, middle) if _expected(asked[middle]) <= loss else (middle, high)
+        low, high = (low, middle) if _predicted(asked[middle]) <= loss else (middle, high)
     return high, asked
 
 
@@ -69,7 +69,7 @@ def _best(study: Study, budget_flop: float, limits: Limits) -> Array:
     return best
 
 
-def _expected(draws: Array) -> float:
+def _predicted(draws: Array) -> float:
     return float(np.exp(np.log(draws).mean()))
 
 
@@ -96,7 +96,7 @@ def _unreachable(study: Study, loss: float, limits: Limits, lowest: float) -> st
         if math.isfinite(lowest)
         else "none of them pays for the texts to embed"
     )
-    said = f"no budget up to {most} FLOP is expected to reach a loss of {loss:g}{kept}; {least}"
+    said = f"no budget up to {most} FLOP is predicted to reach a loss of {loss:g}{kept}; {least}"
     for names in (*((name,) for name in limits.set), limits.set):
         freed = _least(study, loss, limits.without(*names))[0]
         if names and math.isfinite(freed):

@@ -56,7 +56,7 @@ def _best_losses(study: Study) -> tuple[Array, dict[str, Array]]:
 
 
 def _best(draws: Array) -> Array:
-    """(R,) the column of the decoder that is expected to be best."""
+    """(R,) the column of the decoder that is predicted to be best."""
     column: Array = draws[:, np.log(draws).mean(axis=0).argmin()]
     return column
 
@@ -70,7 +70,7 @@ def crossings(study: Study) -> tuple[Crossing, ...]:
 
 
 def _crossing(a: str, b: str, budgets: Array, la: Array, lb: Array) -> Crossing | None:
-    """The last change of sign of the expected difference, and the same of every draw."""
+    """The last change of sign of the predicted difference, and the same of every draw."""
     gap = np.log(la) - np.log(lb)
     middle = gap.mean(axis=0)
     lower, upper = (a, b) if middle[-1] > 0 else (b, a)

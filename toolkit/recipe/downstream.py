@@ -1,4 +1,4 @@
-"""Does the contrastive loss foretell what an encoder is good for?
+"""Does the contrastive loss predict what an encoder is good for?
 
 A study fits laws to a loss because it is cheap and smooth; what people want is a score on a task.
 Over the runs of a sweep that kept their encoders both are known: how well do they agree in order,

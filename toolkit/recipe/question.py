@@ -36,8 +36,8 @@ class Choice:
     Attributes:
         decoder, params, method: What.
         pairs, tokens: That the budget buys, repeats counted; NaN where the table does not tell.
-        loss: Expected held-out loss, the mean of runs.
-        regret: Expected loss above the recommended choice's, in nats; the draws are paired.
+        loss: Predicted held-out loss, the mean of runs.
+        regret: Predicted loss above the recommended choice's, in nats; the draws are paired.
         tried: Whether a run of the study has this decoder.
     """
 
@@ -89,7 +89,7 @@ class Data:
     Attributes:
         distinct: Those that there are: `max_pairs`, or the most that the runs had.
         epochs: Pairs over distinct pairs.
-        supply: Where `max_pairs` was said: the expected loss with so many distinct pairs.
+        supply: Where `max_pairs` was said: the predicted loss with so many distinct pairs.
     """
 
     pairs: float
@@ -182,14 +182,14 @@ class Question:
         )  # fmt: skip
 
     def estimate(self, method: str, draws: Array, extrapolated: bool) -> Estimate:
-        """Expected loss and its interval, whose low end reaches to a frontier below the runs."""
+        """Predicted loss and its interval, whose low end reaches to a frontier below the runs."""
         return self._estimates(method, draws[:, None], [extrapolated])[0]
 
     def _estimates(self, method: str, draws: Array, extrapolated: Sequence[bool]) -> list[Estimate]:
         """`estimate` of each column of draws (R, q)."""
         low = np.quantile(draws * self.study.surface.excess(method)[:, None], 0.025, axis=0)
         high = np.quantile(draws, 0.975, axis=0)
-        ends = zip(_expected(draws), low, high, extrapolated, strict=True)
+        ends = zip(_predicted(draws), low, high, extrapolated, strict=True)
         return [Estimate(float(v), float(a), float(b), beyond) for v, a, b, beyond in ends]
 
     def choices(self, method: str, draws: Array, best: Array) -> list[Choice]:
@@ -199,7 +199,7 @@ class Question:
         pairs, tokens = self._amounts(method, self.bought(method, self.params))
         losses = self._estimates(method, draws, new)
         low, high = np.quantile(draws - best[:, None], (0.025, 0.975), axis=0)
-        regret = _expected(draws) - _expected(best[:, None])
+        regret = _predicted(draws) - _predicted(best[:, None])
         return [
             Choice(
                 decoder.name, decoder.params, method, float(pairs[i]), float(tokens[i]), losses[i],
@@ -360,7 +360,7 @@ class Question:
         ]
 
 
-def _expected(draws: Array) -> Array:
+def _predicted(draws: Array) -> Array:
     """(q,) of draws (R, q); a column's value does not depend on the columns beside it."""
     return np.asarray(np.exp(np.log(np.ascontiguousarray(draws.T)).mean(axis=1)))
 

@@ -38,10 +38,10 @@ class Recipe:
         budget_flop, convention: The budget, and how its FLOP are counted.
         max_pairs, max_params, queries: Limits that were asked for.
         method, decoder: Recommended.
-        loss: Expected held-out loss, a mean of runs. run_loss: the same for one more run.
+        loss: Predicted held-out loss, a mean of runs. run_loss: the same for one more run.
         ideal: The best size of all, were there one.
         choices: Every decoder at hand with every method, best first.
-        near: Of these, the ones expected within 1 % of the best, as (decoder, method).
+        near: Of these, the ones predicted within 1 % of the best, as (decoder, method).
         data, settings: Of the recommended choice. options: Its attention, prefixes, negatives and
             the like, where runs differ in them or agree on what is not the default.
         form: Of the law.
@@ -165,10 +165,10 @@ def recommend_from(
     limits = Limits(max_pairs, max_params, queries, tuple(decoders))
     asked = Question(study, budget_flop, limits)
     losses = {method: asked.losses(method) for method in study.methods}
-    expected = {method: np.exp(np.log(draws).mean(axis=0)) for method, draws in losses.items()}
+    predicted = {method: np.exp(np.log(draws).mean(axis=0)) for method, draws in losses.items()}
     method, place = min(
         ((m, i) for m in study.methods for i in range(len(asked.hand))),
-        key=lambda choice: expected[choice[0]][choice[1]],
+        key=lambda choice: predicted[choice[0]][choice[1]],
     )
     decoder = asked.hand[place]
     best = losses[method][:, place]

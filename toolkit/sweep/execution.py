@@ -25,8 +25,8 @@ from toolkit.errors import ToolkitError
 from toolkit.runs import table_csv, write_atomically
 from toolkit.sweep import keeping, locks, trunks
 from toolkit.sweep.folders import STATES, RunFolder, RunState
-from toolkit.sweep.foretold import Foretold
 from toolkit.sweep.plan import Plan, costs, seen_here
+from toolkit.sweep.prediction import Prediction
 from toolkit.sweep.preflight import validate
 from toolkit.sweep.templates import Template
 
@@ -46,14 +46,14 @@ class Summary:
         started: Runs that this call worked on.
         seconds: Wall time of the call.
         stopped: By a signal, or at the first failure as asked.
-        foretold: What it was to take; None where nothing was left to do.
+        prediction: What it was to take; None where nothing was left to do.
     """
 
     states: tuple[RunState, ...]
     started: int
     seconds: float
     stopped: bool
-    foretold: Foretold | None = None
+    prediction: Prediction | None = None
 
     @property
     def counts(self) -> dict[str, int]:
@@ -192,7 +192,7 @@ def run_sweep(
             be written to.
     """
     begin = time.monotonic()
-    stopped, foretold = False, None
+    stopped, prediction = False, None
     with _writing(plan.folder), _hold(plan.folder):
         states = dict(zip(plan.configs, plan.states(), strict=True))
         settled = ("finished", "diverged") if retry_failed else ("finished", "diverged", "failed")
@@ -230,22 +230,22 @@ def run_sweep(
             turns = [
                 [x for x in folders if (x.config in later) is after] for after in (False, True)
             ]
-            foretold = Foretold.of(seen, prices, [[x.config for x in y] for y in turns], number)
+            prediction = Prediction.of(seen, prices, [[x.config for x in y] for y in turns], number)
             with crew, _stop_on_signal(crew):
                 for turn in turns:
                     for state in crew.work(turn) if turn and not crew.stopped.is_set() else ():
                         states[state.config] = state
-                        foretold.note(state)
+                        prediction.note(state)
                         if state.ended:
                             write_table(plan, states.values())
                             keeping.prune(plan, states.values())
                         ended(state)
                 stopped = crew.stopped.is_set()
-            foretold.keep()
+            prediction.keep()
             trunks.clear(plan.folder, shared, states)
         write_table(plan, states.values())
         keeping.prune(plan, states.values())
-    return Summary(tuple(states.values()), len(todo), time.monotonic() - begin, stopped, foretold)
+    return Summary(tuple(states.values()), len(todo), time.monotonic() - begin, stopped, prediction)
 
 
 def default_workers() -> int:

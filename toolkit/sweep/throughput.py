@@ -1,6 +1,6 @@
 """How fast this machine trains: seen in finished runs, kept in the cache, used for what comes.
 
-A run's seconds are foretold from the rate of the runs most like it: of the same method and
+A run's seconds are predicted from the rate of the runs most like it: of the same method and
 precision, of the nearest size and batch, on the same device with as many threads. Where nothing has
 been seen yet a rough guess stands in.
 """

@@ -1,4 +1,4 @@
-"""What a sweep was foretold to take, beside what it took."""
+"""What a sweep was predicted to take, beside what it took."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from toolkit.sweep.throughput import Seen, Throughput
 
 
 @dataclass
-class Foretold:
+class Prediction:
     """Kept while a sweep runs, and read at its end.
 
     Attributes:
-        seen: What it was foretold from. prices: Of each run.
-        seconds: Of the whole call, foretold.
-        ratios: Of each run that began anew, its seconds of training over those foretold.
+        seen: What it was predicted from. prices: Of each run.
+        seconds: Of the whole call, predicted.
+        ratios: Of each run that began anew, its seconds of training over those predicted.
         by_device: What the runs tell of the machine.
     """
 
@@ -37,7 +37,7 @@ class Foretold:
         prices: Mapping[RunConfig, RunCost],
         turns: Iterable[Sequence[RunConfig]],
         workers: int,
-    ) -> Foretold:
+    ) -> Prediction:
         """For runs made in these turns, one turn after the other, so many at a time."""
         seconds = sum(makespan([prices[x].seconds(seen) for x in turn], workers) for turn in turns)
         return cls(seen, prices, seconds)
@@ -60,7 +60,7 @@ class Foretold:
         throughput.keep(self.by_device)
 
     def told(self, seconds: float) -> str:
-        """Foretold and true, in a sentence's numbers; empty where nothing was made."""
+        """Predicted and true, in a sentence's numbers; empty where nothing was made."""
         from toolkit.text import duration
 
         if not self.ratios:
@@ -68,7 +68,7 @@ class Foretold:
         off = seconds / self.seconds - 1
         runs = sorted(ratio - 1 for ratio in self.ratios)
         return (
-            f"foretold {duration(self.seconds)} (from {self.seen.source}), took "
+            f"predicted {duration(self.seconds)} (from {self.seen.source}), took "
             f"{duration(seconds)}: {off:+.0%}; a run's training {median(runs):+.0%} at the median "
             f"({runs[0]:+.0%} to {runs[-1]:+.0%})"
         )
