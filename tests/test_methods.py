@@ -11,7 +11,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from tests.tiny import SHAPE, method, neox, texts, tuned
 from toolkit.contrast.step import ContrastiveStep
-from toolkit.decoders import neox_shape
+from toolkit.decoders import find, neox_shape
 from toolkit.errors import ToolkitError
 from toolkit.flops import step_flops
 from toolkit.methods import METHODS, STUDIED, Method
@@ -233,3 +233,9 @@ def test_made_up_runs_have_the_studys_methods_and_any_others_settings() -> None:
     assert dict(table["method"].value_counts()) == {"hybrid": 4, "rslora": 2, "full": 1}
     assert set(table.loc[table.method == "rslora", "lora_rank"]) == {4, 8}
     assert table.loc[table.method == "hybrid", "trained_blocks"].notna().all()
+
+
+def test_rank_stabilised_lora_learns_at_a_quarter_of_loras_rate():
+    decoder = find("small-38k")
+    rates = [METHODS[name].learning_rate(decoder) for name in ("rslora", "lora")]
+    assert 4 * rates[0] == pytest.approx(rates[1])
