@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from dataclasses import dataclass
+from functools import lru_cache
 from statistics import fmean
 from typing import Any
 
@@ -42,6 +43,7 @@ class Truncation:
     runs: int
 
 
+@lru_cache(maxsize=16)
 def truncations(study: Study) -> tuple[Truncation, ...]:
     """By method, size and whether it was trained to be cut, the best attempt that tells losses by
     dimension; empty without any."""
