@@ -55,12 +55,17 @@ class Game:
         if len(self.truth.levels):
             choice, level = np.nonzero(self.truth.there)
             flop = self.truth.levels[level]
-            good = (flop >= 0.0029 * self.pool.target) & (flop <= 0.11 * self.pool.target)
+            share = flop / self.pool.target
+            good = (share > 0.99 * min(design.SHARES)) & (share < 2 * max(design.SHARES))
         else:
             choice, flop = design.may_be_made(self.pool)
             good = np.ones(len(flop), bool)
         good &= flop <= self.left
         return choice[good], flop[good]
+
+    def belief(self) -> Belief:
+        """What is known, with the runs that can be made."""
+        return believe(self.pool, self.runs, *self.options())
 
     def by_law(self) -> Named:
         belief = believe(self.pool, self.runs, draws=600)
@@ -151,22 +156,31 @@ def leading_three(game: Game) -> Named:
     return game.as_they_are()
 
 
-def in_rounds(
-    worth: Callable[[Game, Belief], np.ndarray], share: float = 0.01, times: int = 1
-) -> Callable[[Game], Named]:
-    """A first round of two sizes, `times` runs at each, then whatever is worth most."""
+def calibrate(game: Game) -> Named:
+    """As the command does it: two rates at two sizes, the outline, then leaders told apart."""
+    for step in design.opening(game.pool):
+        for _ in range(2):
+            game.train(step.choice, design.OPENING)
+    steps = design.outline(game.belief(), game.left)
+    while steps:
+        for step in steps:
+            game.train(step.choice, step.flop / game.pool.target)
+        steps = design.next_runs(game.belief(), game.left)
+    return game.by_law()
+
+
+def in_rounds(worth: Callable[[Game, Belief], np.ndarray]) -> Callable[[Game], Named]:
+    """A first round of two sizes, then whatever is worth most."""
 
     def play(game: Game) -> Named:
         for step in design.opening(game.pool):
-            for _ in range(times):
-                game.train(step.choice, share)
+            game.train(step.choice, 0.01)
         while True:
-            choice, flop = game.options()
-            if not len(choice):
+            belief = game.belief()
+            if not len(belief.choice):
                 return game.by_law()
-            belief = believe(game.pool, game.runs, choice, flop)
             k = int(worth(game, belief).argmax())
-            if not game.train(int(choice[k]), flop[k] / game.pool.target):
+            if not game.train(int(belief.choice[k]), belief.flop[k] / game.pool.target):
                 return game.by_law()
 
     return play
@@ -177,12 +191,13 @@ def _gain(game: Game, belief: Belief) -> np.ndarray:
 
 
 def _v_optimal(game: Game, belief: Belief) -> np.ndarray:
-    return design.variances(belief, np.ones(len(game.pool))) / belief.flop**design.POWER
+    lessened = ((belief.covariance / belief.deviation) ** 2).sum(axis=0)
+    return np.asarray(lessened / belief.flop**design.POWER)
 
 
 def _d_optimal(game: Game, belief: Belief) -> np.ndarray:
     told = np.log(belief.deviation / game.pool.noise)
-    return told / belief.flop**design.POWER
+    return np.asarray(told / belief.flop**design.POWER)
 
 
 def _thompson(game: Game, belief: Belief) -> np.ndarray:
@@ -200,8 +215,8 @@ DESIGNS: dict[str, Callable[[Game], Named]] = {
     "halving": halving,
     "leading three as they are": leading_three,
     "three sizes": three_sizes,
-    "calibrate, one rate": in_rounds(_gain),
-    "calibrate": in_rounds(_gain, design.OPENING, 2),
+    "calibrate": calibrate,
+    "knowledge gradient": in_rounds(_gain),
     "Thompson": in_rounds(_thompson),
     "V-optimal": in_rounds(_v_optimal),
     "D-optimal": in_rounds(_d_optimal),

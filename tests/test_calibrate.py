@@ -14,7 +14,15 @@ from toolkit import decoders
 from toolkit.calibrate import campaign, words
 from toolkit.calibrate.belief import believe, from_priors
 from toolkit.calibrate.book import Asked, Book
-from toolkit.calibrate.design import gains, may_be_made, next_runs, opening
+from toolkit.calibrate.design import (
+    OPENING,
+    gains,
+    may_be_made,
+    next_runs,
+    opening,
+    outline,
+    telling_apart,
+)
 from toolkit.calibrate.pool import Pool, Runs
 from toolkit.calibrate.rates import Tried, best_rate
 from toolkit.cli import main
@@ -107,13 +115,62 @@ def test_the_first_round_is_of_two_sizes_with_the_likely_method():
     assert {s.choice for s in opening(pool(), possible)} == {0, 1}
 
 
+def test_a_decoder_of_one_block_is_not_in_the_first_round():
+    lone = replace(pool(), single=np.array([True, False, False, False, False]))
+    assert min(s.choice for s in opening(lone)) == 1
+
+
+def test_the_second_round_is_the_far_end_and_each_rival_as_far_as_the_money_goes():
+    of = pool()
+    belief = believe(of, made(of, (0, 0.005), (2, 0.005)), *may_be_made(of))
+    top, rival = outline(belief, 0.1 * of.target)
+    assert top.choice == 4 and of.method[rival.choice] == 1
+    assert [s.choice for s in outline(belief, 0.015 * of.target)] == [4]
+
+
+def test_what_moves_all_choices_alike_does_not_tell_them_apart():
+    of = pool()
+    belief = believe(of, made(of, (0, 0.01), (2, 0.01), (4, 0.01)), *may_be_made(of))
+    shifted = replace(belief, target=belief.target + 0.1 * belief.runs[:, :1])
+    np.testing.assert_allclose(telling_apart(shifted), telling_apart(belief), rtol=1e-6)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_a_world_that_obeys_a_law_exactly_is_known_for_a_tenth_of_its_target(seed):
+    """One in which losses fall slowly with pairs, and start above chance."""
+    params = np.array([3312.0, 6592, 14496, 38176, 84912, 200064, 559392, 1189888, 2669568])
+    of = Pool(
+        target=3e13, methods=("full", "lora"), method=np.repeat([0, 1], 9), decoders=params,
+        decoder=np.tile(np.arange(9), 2), single=np.zeros(9, bool),
+        flop_per_pair=np.tile(600 * params, 2), unique=np.inf, chance=CHANCE,
+    )  # fmt: skip
+    rng = np.random.default_rng(seed)
+
+    def train(choice, flop, noise=0.01):
+        pairs = flop / of.flop_per_pair[choice]
+        loss = 0.06 + 0.6 * (of.params[choice] / 24000) ** -0.35
+        loss += (3.3 + 0.5 * of.method[choice]) * (pairs / 60000) ** -0.22
+        return Runs(choice, flop, loss * np.exp(noise * rng.standard_normal(len(loss))))
+
+    steps, runs = [s for s in opening(of) for _ in range(2)], Runs.none()
+    while steps:
+        flop = np.array([s.flop for s in steps])
+        runs += train(np.array([s.choice for s in steps]), flop)
+        belief = believe(of, runs, *may_be_made(of))
+        left = 0.1 * of.target - runs.spent
+        steps = outline(belief, left) if len(runs) == 4 else next_runs(belief, left)
+    assert runs.spent <= 0.1001 * of.target and runs.flop.min() >= OPENING * of.target
+    best = train(np.arange(18), np.full(18, of.target), 0.0).loss
+    assert best[belief.best] < 1.01 * best.min()
+
+
 def test_no_round_costs_more_than_there_is():
     of = pool()
     belief = believe(of, made(of, (0, 0.005), (2, 0.005)), *may_be_made(of))
-    for left in (0.004, 0.005, 0.03, 0.1):
+    for left in (0.009, 0.01, 0.03, 0.1):
         steps = next_runs(belief, left * of.target, 4)
         assert sum(s.flop for s in steps) <= left * of.target * 1.001
-        assert bool(steps) == (left >= 0.005)
+        assert bool(steps) == (left >= 0.01)
 
 
 def test_a_gain_is_never_negative_and_a_known_run_gains_less():
@@ -309,7 +366,7 @@ def test_a_borrowed_study_is_a_prior_with_a_width(tmp_path):
     from toolkit.calibrate.borrowed import WIDTH, borrow
 
     of = pool()
-    runs = made(of, (0, 0.01), (2, 0.01))
+    runs = made(of, (0, 0.005), (2, 0.005), (4, 0.01), (6, 0.01))
     cells = runs.cells(of)
     priors = borrow(str(Path(__file__).parents[1] / "runs" / "reference"), cells)
     assert priors

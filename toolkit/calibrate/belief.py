@@ -21,9 +21,11 @@ from toolkit.laws.links import LINKS
 from toolkit.laws.optimiser import Array, Rows
 
 DRAWS = 400
-DECODERS = (0.06, 0.2)  # Standard deviations of ln capacity and ln efficiency.
-BEND = (0.02, 0.06)  # Of the smooth misfit of ln L.
-CELL = (0.004, 0.03)  # Of a cell's own.
+PROPOSALS = 300  # Under each guess that has so much of the evidence:
+LIKELY = 0.01
+DECODERS = (0.01, 0.05, 0.15)  # Standard deviations of ln capacity and ln efficiency.
+BEND = (0.005, 0.02, 0.05)  # Of the smooth misfit of ln L.
+CELL = (0.003, 0.02)  # Of a cell's own.
 # Priors of a table of cheap runs, (centre, sd) in the coordinates of `toolkit.laws.joint`. E is a
 # share of the lowest loss, and cheap runs are far above it. Contrastive losses that end at chance
 # fall fast with pairs: beta was 0.84 and 1.07 in the study of few pairs.
@@ -31,6 +33,7 @@ CHEAP = {
     "bounded": {"E": (-1.5, 1.2), "beta": (np.log(0.8), 0.6)},
     "chinchilla": {"E": (-1.0, 1.3), "beta": (np.log(0.45), 0.8)},
 }
+SINGLE = 0.3  # A decoder of one block obeys no common law, however well others do.
 LENGTH = (2.5, 3.0)  # E-folds of parameters, and of pairs, over which the bend forgets.
 # A run that has hardly left chance says little: how long it stays there no law tells. Error of its
 # ln L, whole at chance and none below nine tenths of it.
@@ -129,22 +132,42 @@ def believe(
             continue
         law = JointLaw(cells, link, own=True)
         fits.append(_fit(law, seen, pool.noise, None if lean is None else lean.get(link.name)))
-    logs = np.concatenate([f.evidence for f in fits])
-    share = np.exp(logs - np.logaddexp.reduce(logs))
     rng = np.random.default_rng([seed, 1])
-    counts = rng.multinomial(draws, share)
-    found, place, weights = [], 0, {}
-    for fit in fits:
-        number = len(fit.evidence)
-        weights[fit.law.link.name] = float(share[place : place + number].sum())
-        for k, count in enumerate(counts[place : place + number]):
-            if count:
-                found.append(fit.draw(k, int(count), asked, rng))
-        place += number
+    found, weights = [], {fit.law.link.name: 0.0 for fit in fits}
+    for fit, guess, phi in _posterior(fits, draws, rng):
+        weights[fit.law.link.name] += len(phi) / draws
+        found.append(fit.tell(guess, phi, asked, rng))
     drawn = np.concatenate(found)
     rng.shuffle(drawn)
     cell = len(pool)
     return Belief(pool, drawn[:, :cell], drawn[:, cell:], choice, flop, weights)
+
+
+def _posterior(
+    fits: list[_Fit], draws: int, rng: np.random.Generator
+) -> list[tuple[_Fit, int, Array]]:
+    """Fits, guesses and coordinates of their laws, `draws` in all.
+
+    Laplace's approximation proposes, and each proposal counts as much as the posterior has of it:
+    of a few runs the posterior is bent, and the approximation alone is far off. Weights are
+    truncated (Ionides 2008, "Truncated importance sampling").
+    """
+    logs = np.concatenate([fit.evidence for fit in fits])
+    share = np.exp(logs - np.logaddexp.reduce(logs))
+    places = [(fit, guess) for fit in fits for guess in range(len(fit.evidence))]
+    likely = [place for place, part in zip(places, share, strict=True) if part > LIKELY]
+    tried = [fit.propose(guess, PROPOSALS, rng) for fit, guess in likely]
+    log = np.concatenate([log for _, log in tried])
+    weight = np.exp(log - log.max())
+    weight = np.minimum(weight, weight.mean() * np.sqrt(PROPOSALS))
+    steps = (np.arange(draws) + rng.random()) / draws * weight.sum()
+    taken = np.minimum(np.searchsorted(weight.cumsum(), steps), len(weight) - 1)
+    out = []
+    for number, ((fit, guess), (phi, _)) in enumerate(zip(likely, tried, strict=True)):
+        mine = taken[taken // PROPOSALS == number] % PROPOSALS
+        if len(mine):
+            out.append((fit, guess, phi[mine]))
+    return out
 
 
 @dataclass(frozen=True, eq=False)
@@ -152,27 +175,55 @@ class _Fit:
     law: JointLaw
     seen: Points
     errors: Array  # (G, 3) decoders, bend, cell
+    variance: Array  # (G, n) of each run about law and bend
     modes: Modes
     prior: Prior
     evidence: Array
 
-    def draw(self, guess: int, count: int, asked: Points, rng: np.random.Generator) -> Array:
-        """(count, points) ln L, cells' own errors in it, by Laplace's approximation."""
-        _, bend, cell = self.errors[guess]
-        root = np.linalg.cholesky(np.linalg.inv(self.modes.hessian[guess]))
-        phi = self.modes.phi[guess] + rng.standard_normal((count, len(root))) @ root.T
+    def propose(self, guess: int, count: int, rng: np.random.Generator) -> tuple[Array, Array]:
+        """(count, K) coordinates of the law by Laplace's approximation, and ln of how much more of
+        each the posterior has, the bend integrated out.
+        """
         size = self.law.size
-        logs = self.law.at(phi[:, :size], asked)[0]
-        here, cross = _alike(self.seen, self.seen), _alike(asked, self.seen)
-        here[np.diag_indices(len(here))] += 1e-6
+        root = np.linalg.cholesky(np.linalg.inv(self.modes.hessian[guess])[:size, :size])
+        z = rng.standard_normal((count, size))
+        phi = self.modes.phi[guess, :size] + z @ root.T
+        off = phi - self.prior.centre[guess, :size]
+        log = _log_normal(off, self.prior.covariance[guess, :size, :size])
+        log += _log_normal(self._rest(phi), self._misfit(guess))
+        log -= -0.5 * (z**2).sum(axis=1) - np.log(np.diag(root)).sum()
+        return phi, np.where(np.isfinite(log), log, -np.inf)
+
+    def tell(self, guess: int, phi: Array, asked: Points, rng: np.random.Generator) -> Array:
+        """(draws, points) ln L, the bend and cells' own errors in it."""
+        _, bend, cell = self.errors[guess]
+        logs = self.law.at(phi, asked)[0]
+        cross = bend**2 * _alike(asked, self.seen) * _felt(self.law.cells.log_loss, self.law)
+        weights = np.linalg.solve(self._misfit(guess), cross.T).T
+        left = bend**2 * (_alike(asked, asked) + 1e-6 * np.eye(len(cross))) - weights @ cross.T
+        free = rng.standard_normal((len(phi), len(left))) @ np.linalg.cholesky(left).T
         felt = _felt(logs, self.law)
-        weights = np.linalg.solve(here, cross.T).T
-        left = _alike(asked, asked) - weights @ cross.T
-        left[np.diag_indices(len(left))] += 1e-6
-        free = rng.standard_normal((count, len(left))) @ np.linalg.cholesky(left).T
-        logs += felt * (phi[:, size:] @ weights.T + bend * free)
+        logs += felt * (self._rest(phi) @ weights.T + free)
         error = np.hypot(felt * cell, PLATEAU * _stuck(logs, self.law))
         return logs + error * rng.standard_normal(logs.shape)
+
+    def _rest(self, phi: Array) -> Array:
+        """(draws, n) what the law leaves of the runs."""
+        with np.errstate(invalid="ignore"):  # What is no loss has no weight.
+            return np.asarray(self.law.cells.log_loss - self.law.at(phi, self.law.points)[0])
+
+    def _misfit(self, guess: int) -> Array:
+        """(n, n) covariance of the runs about the law."""
+        bend = self.errors[guess, 1] * _felt(self.law.cells.log_loss, self.law)
+        alike = _alike(self.seen, self.seen)
+        return np.asarray(np.diag(self.variance[guess]) + np.outer(bend, bend) * alike)
+
+
+def _log_normal(off: Array, covariance: Array) -> Array:
+    """(rows,) ln density, but for a constant, of rows that are off their mean by so much."""
+    root = np.linalg.cholesky(covariance)
+    whitened = np.linalg.solve(root, off.T)
+    return np.asarray(-0.5 * (whitened**2).sum(axis=0) - np.log(np.diag(root)).sum())
 
 
 def _fit(law: JointLaw, seen: Points, noise: float, lean: Prior | None) -> _Fit:
@@ -186,6 +237,9 @@ def _fit(law: JointLaw, seen: Points, noise: float, lean: Prior | None) -> _Fit:
         rows = np.arange(part.start, part.stop)
         off = stated.covariance[:, part, part] - PRIORS[name][1] ** 2
         stated.covariance[:, rows[:, None], rows] = off + sd**2
+    single = np.tile(np.where(law.cells.single, SINGLE**2, 0.0), 2)
+    own = np.arange(law.capacity.start, law.efficiency.stop)
+    stated.covariance[:, own, own] += single
     if lean is not None:
         stated = leaning(stated, lean, law)
     centre = np.concatenate((stated.centre, np.zeros((guesses, n))), axis=1)
@@ -214,7 +268,7 @@ def _fit(law: JointLaw, seen: Points, noise: float, lean: Prior | None) -> _Fit:
     modes = fit_modes(
         bent, np.tile(best, (guesses, 1)), y, variance, prior, iterations=25, tolerance=1e-5
     )
-    return _Fit(law, seen, errors, modes, prior, log_evidence(modes, variance, prior))
+    return _Fit(law, seen, errors, variance, modes, prior, log_evidence(modes, variance, prior))
 
 
 def _felt(logs: Array, law: JointLaw) -> Array:
@@ -261,7 +315,7 @@ def _alike(a: Points, b: Points) -> Array:
 def from_priors(pool: Pool, runs: Runs, lean: dict[str, Prior] | None = None) -> float:
     """Share of what is known of the exponents that comes from the prior, the rest from the runs.
 
-    Of the precision of ln alpha and ln beta, the likely method's, under the likeliest guess.
+    Of the precision of ln alpha and ln beta, the likely method's, over guesses as they are likely.
     """
     seen = _points(pool, runs.choice, runs.flop)
     fits = [
@@ -270,9 +324,11 @@ def from_priors(pool: Pool, runs: Runs, lean: dict[str, Prior] | None = None) ->
         for link in LINKS.values()
         if link.name != "bounded" or np.isfinite(pool.chance)
     ]  # fmt: skip
-    fit = max(fits, key=lambda f: float(f.evidence.max()))
-    guess = int(fit.evidence.argmax())
-    places = [fit.law.parts[name].start for name in ("alpha", "beta")]
-    before = np.diag(fit.prior.covariance[guess])[places]
-    after = np.diag(np.linalg.inv(fit.modes.hessian[guess]))[places]
-    return float(np.clip(after / before, 0, 1).mean())
+    logs = np.concatenate([fit.evidence for fit in fits])
+    kept = []
+    for fit in fits:
+        places = [fit.law.parts[name].start for name in ("alpha", "beta")]
+        before = fit.prior.covariance[:, places, places]
+        after = np.linalg.inv(fit.modes.hessian)[:, places, places]
+        kept.append(np.clip(after / before, 0, 1).mean(axis=1))
+    return float(np.exp(logs - np.logaddexp.reduce(logs)) @ np.concatenate(kept))

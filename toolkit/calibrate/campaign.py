@@ -22,6 +22,7 @@ from toolkit.calibrate.design import (
     Step,
     may_be_made,
     next_runs,
+    outline,
     settled,
 )
 from toolkit.calibrate.pool import Pool, Runs
@@ -124,9 +125,7 @@ def stand(book: Book) -> Standing:
             f"{first.reason or 'at chance'}; mend that and go on with --retry-failed"
         )
     belief = believe(pool, runs, *_payable(candidates, pool, states), lean=_lean(book, pool, runs))
-    step: tuple[Step, ...] = ()
-    if not settled(belief):
-        step = next_runs(belief, book.asked.spend - spent, PARALLEL)
+    step, why = _chosen(belief, len(book.rounds), book.asked.spend - spent)
     following = None
     if step:
         rates = {m: best_rate(candidates.rates(states, pool, m), pool.target).factor
@@ -137,14 +136,22 @@ def stand(book: Book) -> Standing:
             for s in step
         )
         names = ", ".join(f"{r['decoder']} ({r['method']})" for r in chosen)
-        gain = sum(s.gain for s in step)
-        following = Round(
-            f"{names}: lessens the expected regret of {belief.regret:.1%} by {gain:.2%}, the most "
-            "for its cost",
-            chosen,
-            belief.regret,
-        )
+        following = Round(f"{names}: {why}", chosen, belief.regret)
     return Standing(book, candidates, states, pool, runs, belief, following, spent)
+
+
+def _chosen(belief: Belief, rounds: int, left: float) -> tuple[tuple[Step, ...], str]:
+    """The runs of the round after so many, and why."""
+    if rounds == 1 and (ends := outline(belief, left)):
+        return ends, "the far end of the sizes, and what the rival does, as the law is read between"
+    if settled(belief):
+        return (), ""
+    steps = next_runs(belief, left, PARALLEL)
+    gain = sum(s.gain for s in steps)
+    return steps, (
+        "tells the leading choices apart, the most for its cost; an expected regret of "
+        f"{belief.regret:.1%} falls by {gain:.2%}"
+    )
 
 
 def _first(candidates: Candidates) -> Round:

@@ -1,4 +1,4 @@
-"""Which runs to make next: first a few that say where to look, then what pays most."""
+"""Which runs to make next: first what outlines the law, then what tells the leaders apart."""
 
 from __future__ import annotations
 
@@ -10,9 +10,10 @@ from toolkit.calibrate.belief import Belief
 from toolkit.calibrate.pool import Pool
 from toolkit.laws.optimiser import Array, Mask, Rows
 
-SHARES = (0.005, 0.01, 0.02, 0.03, 0.04, 0.05)  # Of the target, that one run may take.
+SHARES = (0.01, 0.02, 0.03, 0.05)  # Of the target, that one run may take.
 OPENING = 0.005  # Share of each run of the first round.
-PLACES = (0.15, 0.5)  # Of its two decoders, among those at hand by size.
+PLACES = (0.0, 0.35)  # Of its two decoders, among those at hand by size.
+RIVAL = 1 / 3  # Place of the decoder that a rival method is first tried with.
 POWER = 0.7  # A run's gain is held against its cost to this power.
 SETTLED = 0.005  # Expected regret (ln L) below which nothing more is bought.
 WITHIN = 0.01  # What "within 1 % of the best" means.
@@ -30,13 +31,17 @@ class Step:
 
 
 def opening(pool: Pool, possible: Mask | None = None) -> tuple[Step, ...]:
-    """The first round: a small and a middling decoder with the likely method.
+    """The first round: the smallest and a middling decoder with the likely method.
+
+    One of a single block obeys no common law and is left out, where that leaves two.
 
     Args:
         possible: (q,) choices that so little FLOP can train at all; the smallest two of them where
             the places are taken.
     """
-    likely = np.flatnonzero(pool.method == 0)
+    likely = np.flatnonzero((pool.method == 0) & ~pool.single[pool.decoder])
+    if len(likely) < 2:
+        likely = np.flatnonzero(pool.method == 0)
     if possible is not None:
         likely = likely[possible[likely]]
     likely = likely[np.argsort(pool.params[likely])]
@@ -46,8 +51,27 @@ def opening(pool: Pool, possible: Mask | None = None) -> tuple[Step, ...]:
     return tuple(Step(int(likely[k]), OPENING * pool.target, np.nan) for k in at)
 
 
+def outline(belief: Belief, left: float) -> tuple[Step, ...]:
+    """The second round: the largest decoder with the likely method, and a middling one with each
+    of its rivals. What lies between the ends is read off a law, what lies beyond is a guess.
+
+    Args:
+        belief: With the runs that might be made. left: FLOP that is left for them.
+    """
+    pool, steps = belief.pool, []
+    cheap = belief.flop < 1.01 * SHARES[0] * pool.target
+    for number in range(len(pool.methods)):
+        places = np.flatnonzero(cheap & (pool.method[belief.choice] == number))
+        places = places[np.argsort(pool.params[belief.choice[places]])]
+        if len(places):
+            at = int(places[-1 if number == 0 else round(RIVAL * (len(places) - 1))])
+            steps.append(Step(int(belief.choice[at]), float(belief.flop[at]), np.nan))
+    spent = np.cumsum([s.flop for s in steps])
+    return tuple(s for s, cost in zip(steps, spent, strict=True) if cost <= left * (1 + 1e-9))
+
+
 def next_runs(belief: Belief, left: float, count: int = 1) -> tuple[Step, ...]:
-    """The next round: the runs that lessen the expected regret most for their cost.
+    """A later round: the runs that tell the leading choices apart at the target, for their cost.
 
     Each run after the first is chosen as if those before it had been made.
 
@@ -56,12 +80,13 @@ def next_runs(belief: Belief, left: float, count: int = 1) -> tuple[Step, ...]:
     """
     steps: list[Step] = []
     while len(steps) < count:
-        gain = gains(belief)
-        worth = np.where(belief.flop <= left * (1 + 1e-9), gain / belief.flop**POWER, -np.inf)
-        if not len(worth) or not np.isfinite(worth.max()):
+        told = telling_apart(belief) / belief.flop**POWER
+        told = np.where(belief.flop <= left * (1 + 1e-9), told, -np.inf)
+        if not len(told) or not np.isfinite(told.max()):
             break
-        place = int(worth.argmax())
-        steps.append(Step(int(belief.choice[place]), float(belief.flop[place]), float(gain[place])))
+        place = int(told.argmax())
+        gain = float(gains(belief)[place])
+        steps.append(Step(int(belief.choice[place]), float(belief.flop[place]), gain))
         left -= steps[-1].flop
         belief = belief.knowing(place)
     return tuple(steps)
@@ -92,7 +117,14 @@ def gains(belief: Belief) -> Array:
     return out
 
 
-def variances(belief: Belief, weights: Array) -> Array:
-    """(m,) by how much each run lessens the weighted variance of the choices' ln L."""
-    out: Array = weights @ (belief.covariance / belief.deviation) ** 2
+def telling_apart(belief: Belief) -> Array:
+    """(m,) by how much each run lessens the variance of how far the leader is from the best.
+
+    Each choice counts by the share of draws in which it is the best. Unlike the gain of one run,
+    this is not blind to a run that changes the answer only together with another.
+    """
+    count = len(belief.target)
+    share = np.bincount(belief.target.argmin(axis=1), minlength=len(belief.pool)) / count
+    apart = belief.covariance - belief.covariance[belief.best]
+    out: Array = share @ (apart / belief.deviation) ** 2
     return out
