@@ -21,7 +21,6 @@ from toolkit.calibrate.design import (
     next_runs,
     opening,
     outline,
-    telling_apart,
 )
 from toolkit.calibrate.pool import Pool, Runs
 from toolkit.calibrate.rates import Tried, best_rate
@@ -126,13 +125,6 @@ def test_the_second_round_is_the_far_end_and_each_rival_as_far_as_the_money_goes
     top, rival = outline(belief, 0.1 * of.target)
     assert top.choice == 4 and of.method[rival.choice] == 1
     assert [s.choice for s in outline(belief, 0.015 * of.target)] == [4]
-
-
-def test_what_moves_all_choices_alike_does_not_tell_them_apart():
-    of = pool()
-    belief = believe(of, made(of, (0, 0.01), (2, 0.01), (4, 0.01)), *may_be_made(of))
-    shifted = replace(belief, target=belief.target + 0.1 * belief.runs[:, :1])
-    np.testing.assert_allclose(telling_apart(shifted), telling_apart(belief), rtol=1e-6)
 
 
 @pytest.mark.parametrize("seed", range(4))

@@ -4,7 +4,8 @@ ln L = law + decoder + bend + cell + seed. The law is the joint one (`toolkit.la
 either link; a decoder stands off it by capacity and efficiency of its own; the bend is a smooth
 Gaussian process over ln parameters and ln pairs (Kennedy & O'Hagan 2001, "Bayesian calibration of
 computer models"), so that what is said far from all runs is worth less; a cell has an error of its
-own. How large these are is not known either: each guess weighs what it explains.
+own. How large these are is not known either: each guess weighs what it explains. Posteriors of a
+few runs are bent: they are drawn by importance.
 """
 
 from __future__ import annotations

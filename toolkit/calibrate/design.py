@@ -1,4 +1,4 @@
-"""Which runs to make next: first what outlines the law, then what tells the leaders apart."""
+"""Which runs to make next: first what outlines the law, then what pays most."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def outline(belief: Belief, left: float) -> tuple[Step, ...]:
 
 
 def next_runs(belief: Belief, left: float, count: int = 1) -> tuple[Step, ...]:
-    """A later round: the runs that tell the leading choices apart at the target, for their cost.
+    """A later round: the runs that lessen the expected regret most for their cost.
 
     Each run after the first is chosen as if those before it had been made.
 
@@ -80,13 +80,12 @@ def next_runs(belief: Belief, left: float, count: int = 1) -> tuple[Step, ...]:
     """
     steps: list[Step] = []
     while len(steps) < count:
-        told = telling_apart(belief) / belief.flop**POWER
-        told = np.where(belief.flop <= left * (1 + 1e-9), told, -np.inf)
-        if not len(told) or not np.isfinite(told.max()):
+        gain = gains(belief)
+        worth = np.where(belief.flop <= left * (1 + 1e-9), gain / belief.flop**POWER, -np.inf)
+        if not len(worth) or not np.isfinite(worth.max()):
             break
-        place = int(told.argmax())
-        gain = float(gains(belief)[place])
-        steps.append(Step(int(belief.choice[place]), float(belief.flop[place]), gain))
+        place = int(worth.argmax())
+        steps.append(Step(int(belief.choice[place]), float(belief.flop[place]), float(gain[place])))
         left -= steps[-1].flop
         belief = belief.knowing(place)
     return tuple(steps)
@@ -114,17 +113,4 @@ def gains(belief: Belief) -> Array:
     slope = belief.covariance / belief.deviation  # (q, m)
     least = (mean[:, None, None] + slope[:, :, None] * NODES).min(axis=0) @ WEIGHTS
     out: Array = mean.min() - least
-    return out
-
-
-def telling_apart(belief: Belief) -> Array:
-    """(m,) by how much each run lessens the variance of how far the leader is from the best.
-
-    Each choice counts by the share of draws in which it is the best. Unlike the gain of one run,
-    this is not blind to a run that changes the answer only together with another.
-    """
-    count = len(belief.target)
-    share = np.bincount(belief.target.argmin(axis=1), minlength=len(belief.pool)) / count
-    apart = belief.covariance - belief.covariance[belief.best]
-    out: Array = share @ (apart / belief.deviation) ** 2
     return out
