@@ -3,6 +3,7 @@
 import json
 import os
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -43,7 +44,9 @@ def easy(pairs_file, cache, monkeypatch):
     }
 
 
-# `make quick` leaves out what is marked `process`; whatever starts one there has lost its mark.
+# `make quick` leaves out what is marked `process` or `slow`; what starts a process there, or takes
+# this many seconds of the processor (whatever else the machine does), has lost its mark.
+QUICK_SECONDS = 10.0
 
 TOOLS = {"git", "fc-list"}  # Over in milliseconds: asked where a run is recorded, and for fonts.
 _started: list[str] = []
@@ -64,6 +67,7 @@ sys.addaudithook(_watch)
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_protocol(item, nextitem):
     _started.clear()
+    item.begun = time.process_time()
     return (yield)
 
 
@@ -71,10 +75,17 @@ def pytest_runtest_protocol(item, nextitem):
 def pytest_runtest_makereport(item, call):
     report = yield
     quick = "not process" in item.config.option.markexpr
-    if quick and call.when == "teardown" and report.passed and _started:
-        report.outcome = "failed"
-        report.longrepr = f"starts {', '.join(sorted(set(_started)))}: mark it `process`"
+    if quick and call.when == "teardown" and report.passed:
+        taken = time.process_time() - item.begun
+        if _started:
+            _fail(report, f"starts {', '.join(sorted(set(_started)))}: mark it `process`")
+        elif taken > QUICK_SECONDS and "not slow" in item.config.option.markexpr:
+            _fail(report, f"takes {taken:.0f} s of the processor: mark it `slow`")
     return report
+
+
+def _fail(report, words):
+    report.outcome, report.longrepr = "failed", words
 
 
 @pytest.fixture(autouse=True)

@@ -5,6 +5,7 @@ the folded solution. Cells tagged `demonstration` train and draw what no exercis
 left to `make docs`, which runs every cell as it ships and compares the outputs that are stored.
 """
 
+import ast
 import re
 from pathlib import Path
 
@@ -13,18 +14,23 @@ import numpy as np
 import pytest
 from nbclient import NotebookClient
 
-from toolkit import decoders, synthetic
-from toolkit.explorer import find_sweeps
-from toolkit.recipe.study import Study
-from toolkit.tables import read_table
-from toolkit.teaching import Wrong, check
-from toolkit.text import scientific
+import toolkit
+from toolkit import decoders, teaching
+from toolkit.errors import ToolkitError
+from toolkit.methods import STUDIED
+from toolkit.teaching import Wrong, check, real_or, some_runs
 
 NOTEBOOKS = Path(__file__).resolve().parent.parent / "notebooks"
 WALKTHROUGHS = sorted(NOTEBOOKS.glob("0*.ipynb"))
 
 # What a student may well answer, exercise by exercise.
 MISTAKES = {
+    "00_before_and_after": (
+        "def nearest_rows(vectors, asked, k):\n    return np.argsort(vectors @ asked)[:k]",
+        "def place_of_the_right_one(scores):\n"
+        "    return (scores > scores.diagonal()[:, None]).sum(1)",
+        "def blind_place(n):\n    return n / 2",
+    ),
     "01_from_decoder_to_encoder": (
         "def chance(n):\n    return 1 / n",
         "def last_token(states, lengths):\n    return states[:, -1]",
@@ -52,16 +58,21 @@ MISTAKES = {
         "def token_growth(alpha, beta):\n    return 100 ** (beta / (alpha + beta))",
         "tried = list(DECODERS[3:])\nadded = []",
     ),
-    "06_the_recipe": (
+    "06_the_four_answers": (
         "def flop_of(hours, peak_flop_per_second, share):\n"
         "    return hours * 60 * peak_flop_per_second * share",
         'winners_by_budget = ["bias" for budget in study.budgets]',
         "times_seen = recommend_from(study, budget_flop=high).data.epochs * 2",
     ),
-    "07_your_own_pairs": (
+    "07_trust": (
+        "def kept(low_ends, high_ends, measured):\n    return (low_ends <= measured).mean()",
+        "def seed_noise(first, second):\n    return (first - second).std()",
+        "def effective_pairs(distinct, epochs, r_star):\n    return distinct * epochs",
+    ),
+    "08_your_own_pairs": (
         "def similarity(a, b):\n    return a + b",
         "held_out = 400",
-        "def overlap(query, answer):\n    return len(content(query) & content(answer))",
+        "def overlap(query, answer):\n    return len(query.split())",
     ),
 }
 
@@ -136,7 +147,7 @@ def test_the_folded_solution_is_right(played):
         assert said(cell) == f"Exercise {number}: right.\n"
 
 
-def test_there_are_seven_walkthroughs():
+def test_there_are_nine_walkthroughs():
     assert [path.stem for path in WALKTHROUGHS] == sorted(MISTAKES)
 
 
@@ -179,6 +190,35 @@ class TestEveryWalkthrough:
                 checked = "stored" in cell.metadata.get("tags", [])
                 assert bool(cell.outputs) == bool(cell.execution_count) == checked
 
+    def test_no_cell_is_over_25_lines(self, path):
+        for cell in read(path).cells:
+            assert cell.cell_type != "code" or cell.source.count("\n") < 25, cell.source[:60]
+
+    def test_has_at_most_six_imports_of_the_toolkit_only_public_names(self, path):
+        cells = [cell.source for cell in read(path).cells if cell.cell_type == "code"]
+        code = ast.walk(ast.parse("\n\n".join(cells)))
+        imports = [node for node in code if isinstance(node, (ast.Import, ast.ImportFrom))]
+        assert len(imports) <= 6
+        for node in imports:
+            names = {alias.name for alias in node.names}
+            if isinstance(node, ast.Import):
+                assert not any(name.startswith("toolkit.") for name in names)
+            elif node.module.startswith("toolkit"):
+                public = {
+                    "toolkit": {*toolkit.__all__, "teaching"},
+                    "toolkit.teaching": set(teaching.__all__),
+                    "toolkit.synthetic": names,
+                }
+                assert names <= public[node.module]
+
+    def test_a_guess_that_is_none_is_explained_where_it_is_first_met(self, path):
+        told = ""
+        for cell in read(path).cells:
+            if cell.cell_type == "code" and "my_guess = None" in cell.source:
+                assert ("`my_guess = None`" in told and "star" in told) or "title" in told
+                break
+            told += cell.source if cell.cell_type == "markdown" else ""
+
     def test_leads_only_to_notebooks_that_exist(self, path):
         for target in re.findall(r"\]\(([\w.]+\.ipynb)\)", prose(path)):
             assert target == "explore.ipynb" or (NOTEBOOKS / target).is_file()
@@ -188,22 +228,23 @@ def prose(path):
     return "\n\n".join(cell.source for cell in read(path).cells if cell.cell_type == "markdown")
 
 
-def test_the_recipe_goes_on_with_made_up_runs_and_says_so_where_there_are_none(
-    tmp_path, monkeypatch, capsys
-):
-    (cell,) = [c for c in read(NOTEBOOKS / "06_the_recipe.ipynb").cells if "RUNS =" in c.source]
-    monkeypatch.setattr(decoders, "SUITE_FOLDER", tmp_path / "suite")
-    names = {
-        "decoders": decoders,
-        "synthetic": synthetic,
-        "find_sweeps": find_sweeps,
-        "read_table": read_table,
-        "Study": Study,
-        "scientific": scientific,
-    }
-    exec(cell.source, names)
+def test_they_go_on_with_made_up_runs_and_say_so_where_there_are_none(tmp_path, capsys):
+    table, folder = some_runs(tmp_path)
     printed = capsys.readouterr().out
     assert "MADE-UP RUNS" in printed and "make recipe" in printed
+    assert folder.name == "made-up runs" and table["method"].nunique() == len(STUDIED)
+
+
+def test_they_go_on_with_a_small_decoder_and_say_so_where_a_real_one_cannot_be_had(
+    monkeypatch, capsys
+):
+    def refuse(decoder):
+        raise ToolkitError("no index in reach")
+
+    monkeypatch.setattr(decoders, "load_tokenizer", refuse)
+    assert real_or("smollm2-135m@2", "small-3k") == "small-3k"
+    (sentence,) = capsys.readouterr().out.splitlines()
+    assert "smollm2-135m@2" in sentence and "small-3k" in sentence and "no index" in sentence
 
 
 def test_a_check_tells_open_from_wrong_from_right(capsys):

@@ -14,6 +14,8 @@ The names here are the public face; each is imported when it is first asked for.
 from importlib import import_module
 from typing import TYPE_CHECKING
 
+from toolkit.faces import face
+
 if TYPE_CHECKING:
     from toolkit.decoders import find as find_decoder
     from toolkit.encoder.encoder import Encoder
@@ -79,15 +81,29 @@ _HOMES = {
     "write_report": "report:build",
 }
 
+# The rooms with a face of their own: `d2e.figures`, `d2e.flops`, …
+_ROOMS = (
+    "cli",
+    "contrast",
+    "decoders",
+    "encoder",
+    "explorer",
+    "figures",
+    "flops",
+    "hardware",
+    "laws",
+    "methods",
+    "pairs",
+    "recipe",
+    "report",
+    "synthetic",
+    "tables",
+    "text",
+    "training",
+    "words",
+)
+_name, __dir__ = face(__name__, _HOMES)
+
 
 def __getattr__(name: str) -> object:
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    module, _, own = _HOMES[name].partition(":")
-    value = getattr(import_module(f"{__name__}.{module}"), own)
-    globals()[name] = value
-    return value
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+    return import_module(f"{__name__}.{name}") if name in _ROOMS else _name(name)

@@ -5,5 +5,6 @@
 
 from toolkit.explorer.alerts import Alerts, widget_errors
 from toolkit.explorer.app import Explorer, explore, find_sweeps
+from toolkit.explorer.neighbours import neighbours as compare_neighbours
 
-__all__ = ["Alerts", "Explorer", "explore", "find_sweeps", "widget_errors"]
+__all__ = ["Alerts", "Explorer", "compare_neighbours", "explore", "find_sweeps", "widget_errors"]

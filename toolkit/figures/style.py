@@ -61,6 +61,11 @@ def colour(method: str) -> str:
     return COLOURS.get(method, OTHER_COLOUR)
 
 
+def marker(method: str) -> str:
+    """The method's marker, the same in every figure."""
+    return MARKERS.get(method, OTHER_MARKER)
+
+
 def budget_colours(budgets: Iterable[float]) -> dict[float, Any]:
     """A colour for each budget, light to dark with the budget."""
     ordered = sorted(budgets)
@@ -95,8 +100,7 @@ def method_legend(
 ) -> None:
     """A legend of methods in their fixed order, beside the panel or at its lower left."""
     lines = [
-        Line2D([], [], color=colour(m), marker=MARKERS.get(m, OTHER_MARKER), label=method_name(m))
-        for m in methods
+        Line2D([], [], color=colour(m), marker=marker(m), label=method_name(m)) for m in methods
     ]
     if frontier:
         lines.append(Line2D([], [], color=INK, lw=7, alpha=0.13, label="frontier"))

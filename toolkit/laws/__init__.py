@@ -9,12 +9,14 @@ from toolkit.laws.comparison import (
     compare_laws,
     crossover,
 )
+from toolkit.laws.constants import constants as constants_of
 from toolkit.laws.estimate import Estimate, as_json
 from toolkit.laws.fitting import Fit, Rival, fit
 from toolkit.laws.forms import FORMS, Form
 from toolkit.laws.forms.custom import Expression
 from toolkit.laws.heldout import Prediction, Rollout, predict_above, roll
 from toolkit.laws.isoflop import IsoFlopFit, Minimum, fit_isoflop
+from toolkit.laws.links import LINKS
 from toolkit.laws.objective import Objective
 from toolkit.laws.parabola import Parabola, Redraws
 from toolkit.laws.profile import Profile, profile
@@ -23,6 +25,7 @@ from toolkit.laws.tabular import Columns, Options, TableFit, fit_table
 
 __all__ = [
     "FORMS",
+    "LINKS",
     "Allocation",
     "Columns",
     "Crossover",
@@ -48,6 +51,7 @@ __all__ = [
     "as_json",
     "better_at",
     "compare_laws",
+    "constants_of",
     "crossover",
     "fit",
     "fit_isoflop",
