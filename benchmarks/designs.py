@@ -157,12 +157,12 @@ def leading_three(game: Game) -> Named:
 
 
 def calibrate(game: Game) -> Named:
-    """As the command does it: two rates at two sizes, the outline, then what pays most."""
+    """As the command does it: two rates at two sizes, the far end, then what pays most."""
     for step in design.opening(game.pool):
         for _ in range(2):
             game.train(step.choice, design.OPENING)
     belief = game.belief()
-    steps = design.outline(belief, game.left) or design.next_runs(belief, game.left)
+    steps = design.far_end(belief, game.left) or design.next_runs(belief, game.left)
     while steps:
         for step in steps:
             game.train(step.choice, step.flop / game.pool.target)
@@ -217,7 +217,7 @@ DESIGNS: dict[str, Callable[[Game], Named]] = {
     "leading three as they are": leading_three,
     "three sizes": three_sizes,
     "calibrate": calibrate,
-    "no outline": in_rounds(_gain),
+    "no far end": in_rounds(_gain),
     "Thompson": in_rounds(_thompson),
     "V-optimal": in_rounds(_v_optimal),
     "D-optimal": in_rounds(_d_optimal),

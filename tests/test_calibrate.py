@@ -16,11 +16,11 @@ from toolkit.calibrate.belief import believe, from_priors
 from toolkit.calibrate.book import Asked, Book
 from toolkit.calibrate.design import (
     OPENING,
+    far_end,
     gains,
     may_be_made,
     next_runs,
     opening,
-    outline,
 )
 from toolkit.calibrate.pool import Pool, Runs
 from toolkit.calibrate.rates import Tried, best_rate
@@ -119,12 +119,11 @@ def test_a_decoder_of_one_block_is_not_in_the_first_round():
     assert min(s.choice for s in opening(lone)) == 1
 
 
-def test_the_second_round_is_the_far_end_and_each_rival_as_far_as_the_money_goes():
+def test_the_second_round_is_the_largest_decoder_if_there_is_money_for_it():
     of = pool()
     belief = believe(of, made(of, (0, 0.005), (2, 0.005)), *may_be_made(of))
-    top, rival = outline(belief, 0.1 * of.target)
-    assert top.choice == 4 and of.method[rival.choice] == 1
-    assert [s.choice for s in outline(belief, 0.015 * of.target)] == [4]
+    assert [s.choice for s in far_end(belief, 0.1 * of.target)] == [4]
+    assert not far_end(belief, 0.005 * of.target)
 
 
 @pytest.mark.parametrize("seed", range(4))
@@ -150,7 +149,7 @@ def test_a_world_that_obeys_a_law_exactly_is_known_for_a_tenth_of_its_target(see
         runs += train(np.array([s.choice for s in steps]), flop)
         belief = believe(of, runs, *may_be_made(of))
         left = 0.1 * of.target - runs.spent
-        steps = outline(belief, left) if len(runs) == 4 else next_runs(belief, left)
+        steps = far_end(belief, left) if len(runs) == 4 else next_runs(belief, left)
     assert runs.spent <= 0.1001 * of.target and runs.flop.min() >= OPENING * of.target
     best = train(np.arange(18), np.full(18, of.target), 0.0).loss
     assert best[belief.best] < 1.01 * best.min()

@@ -1,4 +1,4 @@
-"""Which runs to make next: first what outlines the law, then what pays most."""
+"""Which runs to make next: first both ends of the sizes, then what pays most."""
 
 from __future__ import annotations
 
@@ -13,7 +13,6 @@ from toolkit.laws.optimiser import Array, Mask, Rows
 SHARES = (0.01, 0.02, 0.03, 0.05)  # Of the target, that one run may take.
 OPENING = 0.005  # Share of each run of the first round.
 PLACES = (0.0, 0.35)  # Of its two decoders, among those at hand by size.
-RIVAL = 1 / 3  # Place of the decoder that a rival method is first tried with.
 POWER = 0.7  # A run's gain is held against its cost to this power.
 SETTLED = 0.005  # Expected regret (ln L) below which nothing more is bought.
 WITHIN = 0.01  # What "within 1 % of the best" means.
@@ -51,23 +50,21 @@ def opening(pool: Pool, possible: Mask | None = None) -> tuple[Step, ...]:
     return tuple(Step(int(likely[k]), OPENING * pool.target, np.nan) for k in at)
 
 
-def outline(belief: Belief, left: float) -> tuple[Step, ...]:
-    """The second round: the largest decoder with the likely method, and a middling one with each
-    of its rivals. What lies between the ends is read off a law, what lies beyond is a guess.
+def far_end(belief: Belief, left: float) -> tuple[Step, ...]:
+    """The second round: the largest decoder with the likely method.
+
+    What lies between the ends is read off a law, and the losses at both tell which link holds.
 
     Args:
         belief: With the runs that might be made. left: FLOP that is left for them.
     """
-    pool, steps = belief.pool, []
-    cheap = belief.flop < 1.01 * SHARES[0] * pool.target
-    for number in range(len(pool.methods)):
-        places = np.flatnonzero(cheap & (pool.method[belief.choice] == number))
-        places = places[np.argsort(pool.params[belief.choice[places]])]
-        if len(places):
-            at = int(places[-1 if number == 0 else round(RIVAL * (len(places) - 1))])
-            steps.append(Step(int(belief.choice[at]), float(belief.flop[at]), np.nan))
-    spent = np.cumsum([s.flop for s in steps])
-    return tuple(s for s, cost in zip(steps, spent, strict=True) if cost <= left * (1 + 1e-9))
+    pool = belief.pool
+    cheap = (belief.flop < 1.01 * SHARES[0] * pool.target) & (belief.flop <= left * (1 + 1e-9))
+    places = np.flatnonzero(cheap & (pool.method[belief.choice] == 0))
+    if not len(places):
+        return ()
+    at = int(places[pool.params[belief.choice[places]].argmax()])
+    return (Step(int(belief.choice[at]), float(belief.flop[at]), np.nan),)
 
 
 def next_runs(belief: Belief, left: float, count: int = 1) -> tuple[Step, ...]:

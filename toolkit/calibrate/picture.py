@@ -31,9 +31,8 @@ def _surface(standing: Standing, ax: Any) -> None:
         color = colour(method)
         mine = np.flatnonzero(pool.method == number)
         if belief is not None:
-            low, middle, high = np.exp(
-                np.quantile(belief.target[:, mine], (0.05, 0.5, 0.95), axis=0)
-            )
+            low, high = np.exp(np.quantile(belief.target[:, mine], (0.05, 0.95), axis=0))
+            middle = np.exp(belief.target[:, mine].mean(axis=0))  # Where the star stands, too.
             ax.fill_between(pool.params[mine], low, high, color=color, alpha=0.15)
             ax.plot(pool.params[mine], middle, color=color, label=method_name(method))
         made = pool.method[runs.choice] == number

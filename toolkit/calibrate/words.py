@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from toolkit.calibrate.campaign import Answer, Standing, cost_in_words
+from toolkit.calibrate.design import settled
 from toolkit.text import count, scientific, table
 from toolkit.words import bullet, loss, method_name, n_runs, setting_value
 
@@ -20,8 +21,8 @@ def round_in_words(standing: Standing) -> str:
     if following is None:
         return "no further round: " + (
             "the answer is settled"
-            if standing.left > 0.005 * standing.pool.target
-            else "the money is spent"
+            if standing.belief is not None and settled(standing.belief)
+            else "the money that is left buys no run more"
         )
     rows = [
         [
