@@ -353,6 +353,7 @@ def test_a_sweep_is_not_written_over_and_a_damaged_book_is_said(tmp_path, capsys
     assert "is damaged" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_a_borrowed_study_is_a_prior_with_a_width(tmp_path):
     from toolkit.calibrate.borrowed import WIDTH, borrow
 

@@ -196,6 +196,7 @@ def test_a_setting_takes_the_mean_over_seeds_and_the_best_of_other_settings():
     assert study.varied == {"lora": ("lr", "lora_rank")}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("slide", [False, True])
 @pytest.mark.parametrize(
     "table",

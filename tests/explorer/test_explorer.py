@@ -135,6 +135,7 @@ def test_what_is_copied_runs(explorer):
     assert unescape(texts[1]).startswith("papermill notebooks/train.ipynb")
 
 
+@pytest.mark.slow
 def test_full_and_lora_are_side_by_side_and_the_others_one_click_away(explorer):
     explorer.tabs.selected_index = SIZES
     view = explorer.view
@@ -183,6 +184,7 @@ def ideal_of(explorer, method):
     return Question(explorer.study, explorer.budget.flop.value).ideal(method)
 
 
+@pytest.mark.slow
 def test_the_frontier_tab_shows_loss_size_and_data_of_every_method(explorer):
     explorer.tabs.selected_index = FRONTIER
     explorer.budget.flop.twin.value = "1e12"
@@ -233,6 +235,7 @@ def test_the_rank_tab_shows_one_size_and_names_the_best_rank(explorer):
     assert "trained blocks" in view.picture.alt
 
 
+@pytest.mark.slow
 def test_leaving_out_runs_by_click_list_or_rule_moves_the_law(explorer):
     explorer.tabs.selected_index = LAW
     view = explorer.view
@@ -259,6 +262,7 @@ def test_leaving_out_runs_by_click_list_or_rule_moves_the_law(explorer):
     assert view.result.n_points == everything
 
 
+@pytest.mark.slow
 def test_form_method_and_held_out_budgets_can_be_chosen(explorer):
     explorer.tabs.selected_index = LAW
     view = explorer.view

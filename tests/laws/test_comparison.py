@@ -58,6 +58,7 @@ def test_the_joint_laws_gradient_is_that_of_finite_differences():
         assert gradient[k] == pytest.approx((ahead - behind) / 2e-6, rel=1e-4, abs=1e-9)
 
 
+@pytest.mark.slow
 def test_sharing_is_rejected_about_as_often_as_its_p_value_says():
     rejected = 0
     for seed in range(60):

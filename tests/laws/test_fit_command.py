@@ -259,6 +259,7 @@ def test_a_law_of_params_and_tokens_says_how_it_splits_a_budget(tmp_path, capsys
     assert "with C = 6 N D" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("x", "files"),
     [
@@ -482,6 +483,7 @@ def test_a_point_may_name_flop_where_tokens_are_taken_from_it(fit_json, tmp_path
     assert one["loss"] == pytest.approx(other["loss"])
 
 
+@pytest.mark.slow
 def test_a_form_of_ones_own_is_fitted_like_any_other(fit_json, tmp_path):
     n, d = (a.ravel() for a in np.meshgrid(np.geomspace(1e7, 1e10, 5), np.geomspace(1e9, 1e12, 5)))
     theta = [1.8, 400.0, 0.34, 2000.0, 0.37]
