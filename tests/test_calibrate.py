@@ -85,6 +85,20 @@ def test_a_run_of_a_decoder_tells_of_that_decoder():
     assert spread[1] < spread[0]
 
 
+def test_a_decoder_of_one_block_tells_less_of_the_others_than_another_would():
+    """It obeys no common law: a good loss of it is largely its own affair."""
+    of = pool()
+    lone = replace(of, single=np.array([True, False, False, False, False]))
+    usual = made(of, (1, 0.02), (2, 0.02), (0, 0.05))
+    good = replace(usual, loss=usual.loss * np.array([1.0, 1.0, 0.8]))
+
+    def moved(at):
+        before, after = (believe(at, runs, draws=1500).target for runs in (usual, good))
+        return (before - after)[:, 1:5].mean()
+
+    assert moved(lone) < 0.8 * moved(of)
+
+
 def test_a_belief_is_the_same_for_the_same_runs():
     runs = made(pool(), (0, 0.01), (2, 0.01))
     assert (believe(pool(), runs).target == believe(pool(), runs).target).all()

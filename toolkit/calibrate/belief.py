@@ -34,7 +34,7 @@ CHEAP = {
     "bounded": {"E": (-1.5, 1.2), "beta": (np.log(0.8), 0.6)},
     "chinchilla": {"E": (-1.0, 1.3), "beta": (np.log(0.45), 0.8)},
 }
-SINGLE = 0.3  # A decoder of one block obeys no common law, however well others do.
+SINGLE = 0.6  # A decoder of one block obeys no common law, however well others do.
 LENGTH = (2.5, 3.0)  # E-folds of parameters, and of pairs, over which the bend forgets.
 # A run that has hardly left chance says little: how long it stays there no law tells. Error of its
 # ln L, whole at chance and none below nine tenths of it.
