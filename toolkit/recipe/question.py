@@ -168,11 +168,18 @@ class Question:
         return left / self.study.costs.flop(method, params)
 
     def losses(self, method: str, unique: float | None = None) -> Array:
-        """(R, decoders) draws."""
-        return self.study.surface.draws(
+        """(R, decoders) draws: the law's, or what runs came to that this budget pays for."""
+        unique = self.unique if unique is None else unique
+        draws = self.study.surface.draws(
             method, self.params, self.bought(method, self.params), math.log(self.budget_flop),
-            unique=self.unique if unique is None else unique,
+            unique=unique,
         )  # fmt: skip
+        for place, size in enumerate(self.params):
+            left = self._training(self.params[place : place + 1])[0]
+            done = self.study.reached(method, int(size), left, unique)
+            if done is not None:
+                draws[:, place] = np.minimum(draws[:, place], done.draws(len(draws)))
+        return draws
 
     def curve(self, method: str, params: Array) -> Array:
         """(R, q) draws of the smooth law, which knows no single decoder, at sizes (q,)."""

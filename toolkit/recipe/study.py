@@ -63,6 +63,27 @@ class Cell:
     losses: tuple[float, ...]
 
 
+@dataclass(frozen=True)
+class Reached:
+    """The mean loss of a cell's runs with their best settings.
+
+    Attributes:
+        noise: Standard deviation of its logarithm.
+        unique: Distinct pairs that the runs had.
+    """
+
+    budget_flop: float
+    loss: float
+    noise: float
+    unique: float
+
+    def draws(self, count: int) -> Array:
+        """(count,) of the mean that such runs have."""
+        rng = np.random.default_rng([7, int(self.budget_flop) % 2**32])
+        out: Array = self.loss * np.exp(self.noise * rng.standard_normal(count))
+        return out
+
+
 @dataclass(frozen=True, eq=False)
 class Study:
     """A run table and its law.
@@ -192,6 +213,34 @@ class Study:
         return self.surface.draws(
             method, params, data, math.log(budget_flop), unique=unique, common=True
         )
+
+    def reached(
+        self, method: str, params: int, budget_flop: float, unique: float
+    ) -> Reached | None:
+        """The lowest loss that runs of a method and decoder came to with no more budget and data.
+
+        Whatever a law says: what was done once can be done again, with budget to spare.
+        """
+        some = self._reached.get((method, params), ())
+        affordable = [r for r in some if r.budget_flop <= budget_flop * (1 + 1e-3)]
+        affordable = [r for r in affordable if r.unique <= unique * (1 + 1e-3)]
+        return min(affordable, key=lambda r: r.loss, default=None)
+
+    @cached_property
+    def _reached(self) -> dict[tuple[str, int], list[Reached]]:
+        rows = self.best
+        unique = rows["unique_pairs"] if "unique_pairs" in rows.columns else math.inf
+        means = (
+            rows.assign(unique=unique)
+            .groupby(["method", "params", "budget_flop"])
+            .agg(loss=("loss", "mean"), runs=("loss", "size"), unique=("unique", "max"))
+        )
+        found: dict[tuple[str, int], list[Reached]] = {}
+        for row in means.reset_index().to_dict("records"):
+            noise = self.surface.cells.noise / math.sqrt(row["runs"])
+            each = Reached(row["budget_flop"], row["loss"], noise, row["unique"])
+            found.setdefault((row["method"], int(row["params"])), []).append(each)
+        return found
 
     @cached_property
     def cells(self) -> dict[str, dict[str, tuple[Cell, ...]]]:
