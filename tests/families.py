@@ -78,7 +78,6 @@ COUNTED: dict[str, tuple[str, dict[str, Any]]] = {
     "glm4": ("glm4", {**_GATED, "head_dim": 8, **_TOKENS}),
     "exaone4": ("exaone4", _GATED),
     "diffllama": ("diffllama", _GATED),
-    "doge": ("doge", {**_GATED, "num_key_value_heads": 4}),
     "nanochat": ("nanochat", _GATED),
 }
 
