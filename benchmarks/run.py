@@ -29,15 +29,16 @@ def known() -> list[str]:
 
 
 def main() -> int:
+    names = known()
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(known())}; or all")
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(names)}; or all")
     parser.add_argument("--repeats", type=int, default=3)
     args = parser.parse_args()
-    unknown = set(args.names) - set(known())
+    unknown = set(args.names) - set(names)
     if unknown:
-        parser.error(f"no benchmark {', '.join(unknown)}; there are {', '.join(known())}")
+        parser.error(f"no benchmark {', '.join(unknown)}; there are {', '.join(names)}")
     sys.path.insert(0, str(HERE))
-    for name in args.names or known():
+    for name in args.names or names:
         entries = importlib.import_module(f"bench_{name}").measure(args.repeats)
         for entry in entries:
             show(entry)

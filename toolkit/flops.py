@@ -16,7 +16,7 @@ from functools import lru_cache
 
 import numpy as np
 
-from toolkit.contrast.packing import StepPlan
+from toolkit.contrast.packing import CPU_CHUNK, StepPlan, plan_ahead
 from toolkit.decoders.shapes import INPUT, Product, Shape
 from toolkit.methods import Added, Method
 
@@ -84,6 +84,46 @@ class Passes:
 
 
 NOTHING = StepFlops(0, 0, 0)
+
+
+def planned_flops(
+    shape: Shape,
+    method: Method,
+    query_lengths: np.ndarray,
+    positive_lengths: np.ndarray,
+    negative_lengths: np.ndarray | None = None,
+    *,
+    packed: bool,
+    dimensions: tuple[int, ...] = (),
+    chunk_tokens: int | None = None,
+    checkpointing: bool = False,
+    usual: int = CPU_CHUNK,
+) -> tuple[StepFlops, StepPlan]:
+    """FLOPs of a step before anything is loaded, and the plan that they are of.
+
+    Args:
+        packed, chunk_tokens, checkpointing, usual: See `toolkit.contrast.packing.plan_ahead`.
+        The others: See `step_flops`.
+    """
+    sides = [query_lengths, positive_lengths]
+    sides += [] if negative_lengths is None else [negative_lengths]
+    execution = plan_ahead(
+        np.concatenate(sides),
+        packed=packed,
+        chunk_tokens=chunk_tokens,
+        checkpointing=checkpointing,
+        usual=usual,
+    )
+    flops = step_flops(
+        shape,
+        method,
+        query_lengths,
+        positive_lengths,
+        execution,
+        negative_lengths=negative_lengths,
+        dimensions=dimensions,
+    )
+    return flops, execution
 
 
 def step_flops(

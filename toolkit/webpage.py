@@ -1,4 +1,4 @@
-"""An executed notebook as one page that needs nothing else."""
+"""Pages that need nothing else: the shell of all, and an executed notebook as one."""
 
 from __future__ import annotations
 
@@ -18,21 +18,29 @@ def as_html(notebook: str, title: str) -> str:
     settings.HTMLExporter.embed_images = True
     exporter = HTMLExporter(config=settings, template_name="basic")
     body, _ = exporter.from_notebook_node(nbformat.reads(notebook, as_version=4))
-    return PAGE.format(title=escape(title), style=STYLE, body=body)
+    return document(title, STYLE, f"<main>\n{body}\n</main>")
 
 
-PAGE = """<!DOCTYPE html>
+def document(title: str, style: str, body: str, *, head: str = "") -> str:
+    """An HTML page.
+
+    Args:
+        title: As text. style: CSS. body: HTML. head: More of the head, as HTML.
+    """
+    more = f"\n{head}" if head else ""
+    return SHELL.format(title=escape(title), style=style, more=more, body=body)
+
+
+SHELL = """<!DOCTYPE html>
 <html lang="en">
 <head>
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <title>{title}</title>
-<style>{style}</style>
+<style>{style}</style>{more}
 </head>
 <body>
-<main>
 {body}
-</main>
 </body>
 </html>
 """

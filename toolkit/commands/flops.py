@@ -94,6 +94,7 @@ def compute(args: argparse.Namespace) -> dict[str, Any]:
         ToolkitError: An unknown decoder, method or target, a rank over a layer's width, more
             trained blocks than there are, or a number that is not positive.
     """
+    from toolkit.contrast.paths import packs
     from toolkit.decoders import check_attention, find
     from toolkit.errors import ToolkitError
 
@@ -117,18 +118,12 @@ def compute(args: argparse.Namespace) -> dict[str, Any]:
         "decoder": args.decoder,
         "note": decoder.note,
         "params": decoder.params,
-        "packed": _packed(args, decoder),
+        "packed": packs(decoder, args.attention),
         "attention": args.attention,
         "negatives_per_query": args.negatives_per_query,
         "matryoshka": args.matryoshka or [],
     }
     return {**head, **asked, "methods": every}
-
-
-def _packed(args: argparse.Namespace, decoder: Decoder) -> bool:
-    from toolkit.contrast.paths import packs
-
-    return packs(decoder, bidirectional=args.attention == "bidirectional")
 
 
 def _step(
@@ -137,11 +132,10 @@ def _step(
     """What a step costs with one method."""
     from dataclasses import asdict
 
-    import numpy as np
-
     from toolkit.choices import nested_dimensions
-    from toolkit.contrast.packing import plan_ahead, spread
-    from toolkit.flops import step_flops
+    from toolkit.contrast.packing import spread
+    from toolkit.contrast.paths import packs
+    from toolkit.flops import planned_flops
     from toolkit.methods import resolve
 
     config = RunConfig.from_dict(
@@ -163,20 +157,16 @@ def _step(
     queries = spread(args.query_tokens + args.query_prefix_tokens, args.pairs)
     positives = spread(positive, args.pairs)
     negatives = spread(positive, args.pairs * args.negatives_per_query)
-    execution = plan_ahead(
-        np.concatenate((queries, positives, negatives)),
-        packed=_packed(args, decoder),
-        chunk_tokens=config.chunk_tokens,
-        checkpointing=config.checkpointing,
-    )
-    flops = step_flops(
+    flops, _ = planned_flops(
         shape,
         method,
         queries,
         positives,
-        execution,
-        negative_lengths=negatives,
+        negatives,
+        packed=packs(decoder, config.attention),
         dimensions=nested_dimensions(config, shape.hidden),
+        chunk_tokens=config.chunk_tokens,
+        checkpointing=config.checkpointing,
     )
     per_step = asdict(flops)
     return {

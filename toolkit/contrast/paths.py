@@ -14,11 +14,14 @@ _VOCABULARY = 64  # Tokens of the trial; the embedding is most of a small decode
 
 
 @lru_cache(maxsize=64)
-def packs(decoder: Decoder, *, bidirectional: bool = False) -> bool:
+def packs(decoder: Decoder, attention: str = "causal") -> bool:
     """Whether a decoder runs on a packed stream; if not, texts of a chunk are padded.
 
     The catalogue's all do. Of any other one block at random is tried, as the decoder itself will
     be when it is loaded (`toolkit.contrast.bodies.HubBody`).
+
+    Args:
+        attention: As of RunConfig.
 
     Raises:
         ToolkitError: Its configuration cannot be read.
@@ -27,7 +30,7 @@ def packs(decoder: Decoder, *, bidirectional: bool = False) -> bool:
         return True
     from toolkit.contrast.bodies import body_of
 
-    return body_of(_one_block(decoder, bidirectional), "float32").packed
+    return body_of(_one_block(decoder, attention == "bidirectional"), "float32").packed
 
 
 def _one_block(decoder: Decoder, bidirectional: bool) -> PreTrainedModel:

@@ -17,6 +17,7 @@ from toolkit.explorer.words import LOOK, recipe_html, recipe_in_words, warnings_
 from toolkit.recipe.study import Study
 from toolkit.runs import write_atomically
 from toolkit.text import scientific
+from toolkit.webpage import document
 
 FRAMES = 101
 
@@ -55,10 +56,8 @@ def write_page(study: Study, path: str | Path, title: str, *, frames: int = FRAM
     # Inside a script element no text may look like a tag; JSON reads \u003c as the same sign.
     data = json.dumps({"answers": answers, "peaks": peaks}, allow_nan=False)
     data = data.replace("<", r"\u003c")
-    page = PAGE.format(
+    body = BODY.format(
         title=escape(title),
-        look=LOOK,
-        style=STYLE,
         width=width,
         height=height,
         still=base64.b64encode(still).decode(),
@@ -69,7 +68,7 @@ def write_page(study: Study, path: str | Path, title: str, *, frames: int = FRAM
         data=data,
         script=SCRIPT,
     )
-    write_atomically(Path(path), page)
+    write_atomically(Path(path), document(title, STYLE, body, head=LOOK))
 
 
 STYLE = """
@@ -153,17 +152,7 @@ document.querySelector("form").addEventListener("submit", (e) => { e.preventDefa
 reserve();
 """
 
-PAGE = """<!DOCTYPE html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<title>{title}</title>
-<style>{style}</style>
-{look}
-</head>
-<body>
-<main>
+BODY = """<main>
 <h1>{title}</h1>
 <form>
 <label for="budget">budget</label>
@@ -181,7 +170,4 @@ PAGE = """<!DOCTYPE html>
 <div id="readout" class="tk-words" aria-live="polite"></div>
 </main>
 <script type="application/json" id="data">{data}</script>
-<script>{script}</script>
-</body>
-</html>
-"""
+<script>{script}</script>"""

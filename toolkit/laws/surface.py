@@ -112,18 +112,18 @@ class Surface:
         beyond = max(
             0.0, log_flop - self.cells.log_flop.max(), self.cells.log_flop.min() - log_flop
         )
-        logs += (drift * beyond * np.sqrt(1 - 2 * OWN_DRIFT) * _normal(len(logs), 0))[:, None]
+        logs += (drift * beyond * np.sqrt(1 - 2 * OWN_DRIFT) * paired_normal(len(logs), 0))[:, None]
         name = sum(map(ord, method))
-        logs += (drift * beyond * np.sqrt(OWN_DRIFT) * _normal(len(logs), 1, name))[:, None]
+        logs += (drift * beyond * np.sqrt(OWN_DRIFT) * paired_normal(len(logs), 1, name))[:, None]
         if common:
             return np.exp(logs)
         for column, size in enumerate(params):
-            own = _normal(len(logs), 2, int(size))
+            own = paired_normal(len(logs), 2, int(size))
             logs[:, column] += drift * beyond * np.sqrt(OWN_DRIFT) * own
             cell = errors[:, 0] * np.exp(np.minimum(errors[:, 2] * beyond, 1.0))
-            logs[:, column] += cell * _normal(len(logs), 3, int(size), name)
+            logs[:, column] += cell * paired_normal(len(logs), 3, int(size), name)
             if index[column] < 0:
-                logs[:, column] += errors[:, 1] * _normal(len(logs), 4, int(size))
+                logs[:, column] += errors[:, 1] * paired_normal(len(logs), 4, int(size))
         return np.exp(logs)
 
     def alone(self, method: str, link: str, params: Array, pairs: Array, unique: float) -> Array:
@@ -154,7 +154,7 @@ class Surface:
 
 
 @lru_cache(maxsize=4096)
-def _normal(count: int, *key: int) -> Array:
+def paired_normal(count: int, *key: int) -> Array:
     """Standard normal numbers that are the same for the same key: choices stay paired."""
     return np.random.default_rng(key).standard_normal(count)
 

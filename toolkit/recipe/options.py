@@ -79,8 +79,7 @@ def choose_options(
     """Options that were varied with the method, and those that differ from the default.
 
     Each is read where it was varied nearest to the budget and size, in logs. Of every value the
-    best
-    of all other settings counts, seeds averaged.
+    best of all other settings counts, seeds averaged.
     """
     places = _places(study, method)
 

@@ -14,7 +14,7 @@ from toolkit.laws import IsoFlopFit, fit_isoflop
 from toolkit.laws.cells import Cells
 from toolkit.laws.chance import chance
 from toolkit.laws.optimiser import Array
-from toolkit.laws.surface import Surface, fit_surface
+from toolkit.laws.surface import Surface, fit_surface, paired_normal
 from toolkit.methods import METHODS
 from toolkit.recipe.comparable import (
     CELL,
@@ -79,9 +79,8 @@ class Reached:
 
     def draws(self, count: int) -> Array:
         """(count,) of the mean that such runs have."""
-        rng = np.random.default_rng([7, int(self.budget_flop) % 2**32])
-        out: Array = self.loss * np.exp(self.noise * rng.standard_normal(count))
-        return out
+        numbers = paired_normal(count, 7, int(self.budget_flop) % 2**32)
+        return np.asarray(self.loss * np.exp(self.noise * numbers))
 
 
 @dataclass(frozen=True, eq=False)

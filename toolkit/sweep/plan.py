@@ -239,7 +239,7 @@ def cost(config: RunConfig) -> RunCost:
     dimensions = nested_dimensions(config, decoder.shape.hidden)
     method = methods.resolve(config, decoder.shape)
     batch = config.batch_pairs or defaults.batch_pairs(decoder, config.budget_flop)
-    packed = packs(decoder, bidirectional=config.attention == "bidirectional")
+    packed = packs(decoder, config.attention)
     flops, slots, padding = _step(config, decoder.shape, method, batch, dimensions, packed)
     if config.negatives == "mined":
         # As if every pair were seen once; each is embedded, and compared with a group of others.
@@ -319,26 +319,21 @@ def _step_flops(
     """FLOPs and token slots of a step at texts of `_lengths`."""
     import numpy as np
 
-    from toolkit.contrast.packing import plan_ahead
-    from toolkit.flops import step_flops
+    from toolkit.flops import planned_flops
 
     queries, positives = (np.full(batch, each) for each in lengths[:2])
     negatives = np.full(batch * lengths[2], lengths[1])
-    execution = plan_ahead(
-        np.concatenate([queries, positives, negatives]),
-        packed=packed,
-        chunk_tokens=chunk_tokens,
-        checkpointing=checkpointing,
-        usual=_usual_chunk(),
-    )
-    flops = step_flops(
+    flops, execution = planned_flops(
         shape,
         method,
         queries,
         positives,
-        execution,
-        negative_lengths=negatives,
+        negatives,
+        packed=packed,
         dimensions=dimensions,
+        chunk_tokens=chunk_tokens,
+        checkpointing=checkpointing,
+        usual=_usual_chunk(),
     )
     return flops, int(execution.tokens.sum())
 

@@ -80,7 +80,7 @@ def _padded(config: RunConfig) -> bool:
     from toolkit.decoders import find
 
     try:
-        return not packs(find(config.decoder), bidirectional=config.attention == "bidirectional")
+        return not packs(find(config.decoder), config.attention)
     except ToolkitError:
         return False
 

@@ -18,7 +18,6 @@ import torch
 from toolkit import __version__, decoders, flops, machine, methods, provenance
 from toolkit.choices import GROUP, nested_dimensions
 from toolkit.contrast import distributed, memory, precision
-from toolkit.contrast.packing import plan_ahead
 from toolkit.contrast.paths import packs
 from toolkit.contrast.step import ContrastiveStep, StepResult, chunk_size
 from toolkit.pairs.tokens import TokenisedData, TokenisedPairs, prefixes_of, tokenise
@@ -164,7 +163,7 @@ def _with_negatives(
     column = config.flop_convention
     step = cost(*lengths, np.tile(lengths[1], per_query))
     group = order[:GROUP]
-    packed = _packed(config, decoder)
+    packed = packs(decoder, config.attention)
     searching = mining.mining_flops(decoder.shape, data.train, group, like, packed=packed)
     order = mining.reached(
         order,
@@ -189,27 +188,19 @@ def step_cost(
     negatives: np.ndarray | None = None,
 ) -> flops.StepFlops:
     """FLOPs of one step of a run on texts of these token lengths."""
-    sides = [queries, positives, *([] if negatives is None else [negatives])]
-    execution = plan_ahead(
-        np.concatenate(sides),
-        packed=_packed(config, decoder),
-        chunk_tokens=config.chunk_tokens,
-        checkpointing=config.checkpointing,
-        usual=chunk_size(torch.empty(0, device=device())),
-    )
-    return flops.step_flops(
+    found, _ = flops.planned_flops(
         decoder.shape,
         method,
         queries,
         positives,
-        execution,
-        negative_lengths=negatives,
+        negatives,
+        packed=packs(decoder, config.attention),
         dimensions=nested_dimensions(config, decoder.shape.hidden),
+        chunk_tokens=config.chunk_tokens,
+        checkpointing=config.checkpointing,
+        usual=chunk_size(torch.empty(0, device=device())),
     )
-
-
-def _packed(config: RunConfig, decoder: decoders.Decoder) -> bool:
-    return packs(decoder, bidirectional=config.attention == "bidirectional")
+    return found
 
 
 def load_encoder(run: Run) -> PreTrainedModel:
