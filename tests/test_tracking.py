@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from toolkit.errors import ToolkitError
-from toolkit.runs import RunConfig
+from toolkit.runs import RunConfig, read_record
 from toolkit.tables import read_table
 from toolkit.training import tracking
 from toolkit.training.run import train
@@ -21,7 +21,7 @@ def test_tensorboard_gets_the_losses_on_the_way_and_the_end(easy, tmp_path):
     events.Reload()
     losses = events.Scalars("train/loss")
     assert [event.step for event in losses] == list(range(1, record.steps + 1))
-    assert events.Scalars("final/loss")[0].value == pytest.approx(record.loss)
+    assert events.Scalars("result/loss")[0].value == pytest.approx(record.loss)
 
 
 def test_it_changes_no_result_and_is_off_by_default(easy, tmp_path):
@@ -47,10 +47,68 @@ def test_a_tracker_is_told_and_closed_even_when_the_run_dies(easy):
     pytest.importorskip("tensorboard")
     from toolkit.training.run import Progress
 
-    with pytest.raises(KeyboardInterrupt), tracking.tracked(config, None, lambda *_: Fake()) as t:
+    with (
+        pytest.raises(KeyboardInterrupt),
+        tracking.tracked(config, None, {}, lambda *_: Fake()) as t,
+    ):
         t.step(Progress(1, 2, 10.0, 3.5, 3.0))
         raise KeyboardInterrupt
     assert told == [(1, {"train/loss": 3.5, "flop": 10.0, "held_out/loss": 3.0}), "finished"]
+
+
+@pytest.mark.parametrize("fails", ["start", "log", "finish"])
+def test_a_tracker_that_fails_is_warned_of_once_and_loses_no_run(
+    easy, tmp_path, monkeypatch, fails
+):
+    class Fake:
+        def log(self, values, step):
+            if fails == "log":
+                raise ConnectionError("no network")
+
+        def finish(self):
+            raise ConnectionError("no network")
+
+    def start(*_):
+        if fails == "start":
+            raise ConnectionError("no network")
+        return Fake()
+
+    monkeypatch.setattr(tracking, "check", lambda name: None)
+    monkeypatch.setattr(tracking, "_start", start)
+    config = RunConfig.from_dict({**easy, "tracking": "mlflow"})
+    with pytest.warns(UserWarning) as warned:
+        record = train(config, tmp_path)
+    (warning,) = (str(w.message) for w in warned if "tracking" in str(w.message))
+    assert "mlflow failed, and this run goes on without it: ConnectionError: no network" in warning
+    assert record.status == "finished" and read_record(tmp_path / "record.json") == record
+
+
+def mlflow_table(run):
+    """Runs `run`; what `mlflow` then makes of its runs as a table, as a person exports it."""
+    import mlflow
+
+    run()
+    table = mlflow.search_runs(experiment_names=[tracking.PROJECT])
+    return table.rename(columns={"tags.mlflow.runName": "Name"})
+
+
+@pytest.mark.slow
+def test_what_a_run_told_mlflow_comes_back_as_its_row_of_a_run_table(easy, tmp_path, monkeypatch):
+    pytest.importorskip("mlflow")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path / 'mlflow.db'}")
+    monkeypatch.chdir(tmp_path)
+    config = RunConfig.from_dict({**easy, "tracking": "mlflow"})
+    table = mlflow_table(lambda: train(config, tmp_path / "run"))
+    record = read_record(tmp_path / "run" / "record.json")
+    assert table["Name"].tolist() == [config.run_id]
+    (last,) = table.filter(regex="train/loss$").iloc[0]
+    assert last == pytest.approx(record.curve[-1][2])
+    table.to_csv(tmp_path / "export.csv", index=False)
+    (row,) = read_table(tmp_path / "export.csv").to_dict("records")
+    for column in ("method", "decoder", "budget_flop", "lr", "batch_pairs", "loss", "params",
+                   "tokens", "flop_model"):  # fmt: skip
+        same = record.row()[column]
+        assert row[column] == (same if isinstance(same, str) else pytest.approx(same)), column
 
 
 @pytest.mark.parametrize("name", ["mlflow", "wandb"])

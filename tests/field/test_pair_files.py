@@ -129,6 +129,8 @@ def test_columns_of_a_run_come_from_its_configuration(tmp_path):
         ('{"query": "q", "positive": {"text": "p"}}', "line 2, has a positive that is not text"),
         ('{"Query": "a", "query": "b", "positive": "p"', "line 2, is not JSON"),
         ('["only one"]', "line 2, is not an object"),
+        ('{"query": "q", "query": "r", "pos": "p"}', "line 2, gives 'query' twice"),
+        ('{"query": "q", "pos": "p", "neg": 0}', "line 2, has a neg that is not text: 0"),
     ],
 )
 def test_a_bad_line_is_named_and_passed_over_on_request(tmp_path, line, complaint):
@@ -146,6 +148,14 @@ def test_more_bad_lines_than_allowed_are_refused_with_count_and_first(tmp_path):
     path.write_text(jsonl() + "{}\n" * 3, encoding="utf-8")
     with pytest.raises(ToolkitError, match=r"3 of 5 rows are bad.*0\.5.*line 3, has the columns"):
         pairs_in(path, skip_bad=0.5)
+
+
+def test_a_bad_row_of_several_lines_is_named_by_its_first(tmp_path):
+    path = tmp_path / "pairs.csv"
+    path.write_text('query,positive\n"q\nq","p\np"\n"q\nq",p,x\n', encoding="utf-8")
+    with pytest.raises(ToolkitError, match="line 5, has 3 cells, the header 2"):
+        pairs_in(path)
+    assert pairs_in(path, skip_bad=0.5) == [Pair("q\nq", "p\np")]
 
 
 @pytest.mark.parametrize("kind", ["csv", "tsv"])
@@ -169,6 +179,8 @@ def test_a_row_with_too_many_cells_is_named(tmp_path, kind):
         ("a.parquet.gz", gzip.compress(b"PAR1 no PAR1"), "is not a readable Parquet file"),
         ("a.csv", b"query,positive,positive\nq,p,p\n", "two columns 'positive'"),
         ("a.csv", b"text,label\nq,p\n", "query_column, positive_column"),
+        ("a.csv", b'query,positive\nq,p\nq,"p\nq,p\n', "line 3, opens a quote .* that is never"),
+        ("a.csv", b"query,positive\rq,p\r", "line 1, has a carriage return amid a row"),
     ],
 )
 def test_a_file_that_is_not_what_it_says_is_refused_in_one_sentence(

@@ -133,6 +133,35 @@ def test_a_bad_line_is_named_before_anything_is_embedded(tmp_path, encoder, line
     assert encoder.calls == 0 and [p.name for p in tmp_path.iterdir()] == ["texts.jsonl"]
 
 
+@pytest.mark.parametrize(
+    ("data", "column", "complaint"),
+    [
+        (b"id,body\n1,a\n", "text", "line 2, has no text; its columns are id, body"),
+        (b"text,text\na,b\n", None, "line 1, has two columns 'text'"),
+        (b'text\na\n"b\nc\n', None, r'line 3, opens a quote \("\) that is never closed'),
+    ],
+)
+def test_a_table_that_does_not_say_which_texts_are_meant_is_refused(
+    tmp_path, data, column, complaint
+):
+    path = tmp_path / "texts.csv"
+    path.write_bytes(data)
+    with pytest.raises(ToolkitError, match=complaint):
+        list(TextFile(path, column))
+
+
+@pytest.mark.parametrize(
+    "kind", [pa.large_string(), pa.string_view(), pa.dictionary(pa.int32(), pa.string())]
+)
+def test_parquet_has_texts_in_columns_of_several_types(tmp_path, kind):
+    path = tmp_path / "texts.parquet"
+    texts = pa.array(["a", "b", "a"])
+    pq.write_table(pa.table({"title": ["x"] * 3, "said": texts.cast(kind), "n": [1, 2, 3]}), path)
+    assert list(TextFile(path, "said")) == ["a", "b", "a"]
+    with pytest.raises(ToolkitError, match="row 1, has a n that is not text: 1"):
+        list(TextFile(path, "n"))
+
+
 def test_what_is_there_is_not_written_over(tmp_path, encoder):
     target = tmp_path / "vectors.npy"
     target.touch()

@@ -13,6 +13,7 @@ import zlib
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
+from itertools import chain
 from pathlib import Path
 from typing import IO, Any
 
@@ -30,6 +31,7 @@ COLUMNS = (
     ("query", "answer"),
 )
 _NEGATIVE = re.compile(r"neg(ative)?s?(_?\d+)?", re.IGNORECASE)
+_END = "\0end of the file\0"  # A line after the last: within a cell, a quote was left open.
 _UTF16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 
 
@@ -178,10 +180,7 @@ def _json_rows(file: IO[bytes], path: Path, columns: Columns) -> Iterator[Row]:
 def _json_pairs(line: str | BadLine, where: str, columns: Columns) -> Iterator[Pair]:
     if isinstance(line, BadLine):
         raise line
-    try:
-        values = json.loads(line)
-    except (ValueError, RecursionError) as error:
-        raise BadLine(f"{where} is not JSON") from error
+    values = json_of(line, where)
     if isinstance(values, list) and len(values) >= 2:  # sentence-transformers' pairs and triplets
         values = {"query": values[0], "positive": values[1], "negatives": values[2:]}
         columns = Columns("query", "positive", "negatives")
@@ -195,24 +194,18 @@ def _json_pairs(line: str | BadLine, where: str, columns: Columns) -> Iterator[P
 
 
 def _csv_rows(file: IO[bytes], path: Path, columns: Columns) -> Iterator[Row]:
-    csv.field_size_limit(sys.maxsize)
     lines = (whole(line) for _, line in lines_of(file, path))
     header = next(lines, "")
     delimiter, found = _delimiter(header, path, columns)
-    rows = csv.reader(_from(header, lines), delimiter=delimiter)
-    names = next(rows)
-    try:
-        for row in rows:
-            if row:
-                where = f"{path}, line {rows.line_num},"
-                if len(row) > len(names):
-                    message = f"{where} has {len(row)} cells, the header {len(names)}"
-                    yield partial(_refuse, message)
-                else:
-                    values: dict[str, Any] = dict(zip(names, row, strict=False))
-                    yield partial(pairs_of_row, values, found, where)
-    except csv.Error as error:
-        raise ToolkitError(f"{path}, line {rows.line_num}, is not CSV: {error}") from error
+    rows = separated(chain([header], lines), path, delimiter)
+    _, names = next(rows)
+    for where, row in rows:
+        if len(row) > len(names):
+            message = f"{where} has {len(row)} cells, the header {len(names)}"
+            yield partial(_refuse, message)
+        else:
+            values: dict[str, Any] = dict(zip(names, row, strict=False))
+            yield partial(pairs_of_row, values, found, where)
 
 
 def _delimiter(header: str, path: Path, columns: Columns) -> tuple[str, Columns]:
@@ -226,7 +219,7 @@ def _delimiter(header: str, path: Path, columns: Columns) -> tuple[str, Columns]
         except ToolkitError as error:
             complaint = complaint or error
         except csv.Error as error:
-            complaint = complaint or ToolkitError(f"{path}, line 1, is not CSV: {error}")
+            complaint = complaint or _not_csv(f"{path}, line 1,", error)
     assert complaint is not None
     raise complaint
 
@@ -279,7 +272,7 @@ def pairs_of_row(values: dict[str, Any], columns: Columns, where: str) -> Iterat
     negatives: list[str] = []
     for name in _negative_columns(columns, values):
         found = values.get(name)
-        given = found if isinstance(found, list) else [found] if found else []
+        given = found if isinstance(found, list) else [found] if found not in (None, "") else []
         negatives += [checked_text(text, name, where) for text in given]
     wrong = tuple(negatives)  # one object: whoever counts them sees that the row's pairs share it
     yield from (Pair(query, text, wrong) for text in texts)
@@ -335,6 +328,57 @@ def lines_of(file: IO[bytes], path: Path) -> Iterator[tuple[int, str | BadLine]]
             yield number, BadLine(f"{path}, line {number}, is not UTF-8; save the file as UTF-8")
 
 
+def json_of(line: str, where: str) -> Any:
+    """What a line of JSON says.
+
+    Raises:
+        BadLine: It is none, or gives a name twice, of which JSON would take the last.
+    """
+
+    def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        values = dict(pairs)
+        if len(values) < len(pairs):
+            names = [name for name, _ in pairs]
+            twice = next(name for name in names if names.count(name) > 1)
+            raise BadLine(f"{where} gives {twice!r} twice; rename one")
+        return values
+
+    try:
+        return json.loads(line, object_pairs_hook=once)
+    except (ValueError, RecursionError) as error:
+        raise BadLine(f"{where} is not JSON; each line must be whole by itself") from error
+
+
+def separated(lines: Iterable[str], path: Path, delimiter: str) -> Iterator[tuple[str, list[str]]]:
+    """The rows of CSV that are not blank, each with the line that it begins on, for complaints.
+
+    Raises:
+        ToolkitError: A line is no CSV; or a quote is never closed, and all that follows it would
+            be one cell.
+    """
+    csv.field_size_limit(sys.maxsize)
+    rows = csv.reader(chain(lines, [_END]), delimiter=delimiter)
+    where = f"{path}, line 1,"
+    try:
+        for row in rows:
+            if row and row[-1].endswith(_END) and row != [_END]:
+                raise ToolkitError(f'{where} opens a quote (") that is never closed')
+            if row and row != [_END]:
+                yield where, row
+            where = f"{path}, line {rows.line_num + 1},"
+    except csv.Error as error:
+        raise _not_csv(where, error) from error
+
+
+def _not_csv(where: str, error: csv.Error) -> ToolkitError:
+    if "new-line character" in str(error):
+        return ToolkitError(
+            f"{where} has a carriage return amid a row; save the file with the line ends of Unix "
+            "or Windows"
+        )
+    return ToolkitError(f"{where} is not CSV: {error}")
+
+
 def seekable(file: IO[bytes]) -> IO[bytes]:
     """A file that can be read from anywhere, as Parquet's reader does: a gzipped one in memory."""
     return io.BytesIO(file.read()) if isinstance(file, gzip.GzipFile) else file
@@ -345,8 +389,3 @@ def whole(line: str | BadLine) -> str:
     if isinstance(line, BadLine):
         raise line
     return line
-
-
-def _from(first: str, rest: Iterator[str]) -> Iterator[str]:
-    yield first
-    yield from rest

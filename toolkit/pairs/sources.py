@@ -65,7 +65,8 @@ class Source:
                 f"ending in {', '.join(FORMATS)}, each also with .gz"
             )
         if not Path(self.name).is_file():
-            raise SurroundingsError(f"data file {self.name} does not exist")
+            what = "is a folder" if Path(self.name).is_dir() else "does not exist"
+            raise SurroundingsError(f"data file {self.name} {what}")
 
 
 def read_pairs(source: str | Source, tally: Tally | None = None) -> Iterator[Pair]:

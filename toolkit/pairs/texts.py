@@ -3,13 +3,12 @@ or plain lines."""
 
 from __future__ import annotations
 
-import csv
 import gzip
-import json
-import sys
 import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
+from itertools import chain
 from pathlib import Path
 from typing import IO, Any
 
@@ -18,10 +17,12 @@ from toolkit.pairs.files import (
     FORMATS,
     BadLine,
     checked_text,
+    json_of,
     kind_of,
     lines_of,
     opened,
     seekable,
+    separated,
     whole,
 )
 
@@ -51,7 +52,7 @@ class TextFile:
         Raises:
             ToolkitError: The file or a row of it is bad; file and line are named.
         """
-        for where, row in rows_of(self.path):
+        for where, row in rows_of(self.path, self.column):
             if isinstance(row, str):
                 yield checked_text(row, "text", where, empty=True)
             else:
@@ -78,11 +79,17 @@ def text_of(row: dict[str, Any], column: str | None, where: str) -> str:
             title = checked_text(row["title"], "title", where)
             text = checked_text(row["text"], column, where, empty=True)
             return f"{title} {text}".strip()
+    elif column not in row:
+        has = ", ".join(map(str, row))[:200] or "none"
+        raise BadLine(f"{where} has no {column}; its columns are {has}")
     return checked_text(row.get(column), column, where, empty=True)
 
 
-def rows_of(path: Path) -> Iterator[tuple[str, str | dict[str, Any]]]:
+def rows_of(path: Path, column: str | None = None) -> Iterator[tuple[str, str | dict[str, Any]]]:
     """The rows of a file with where each is, for complaints: a dict, or of plain text the line.
+
+    Args:
+        column: All that is asked for, where a format can leave out the rest.
 
     Raises:
         ToolkitError: The file or a row of it cannot be read; file and line are named.
@@ -93,7 +100,7 @@ def rows_of(path: Path) -> Iterator[tuple[str, str | dict[str, Any]]]:
         PLAIN: _plain,
         ".csv": _csv,
         ".tsv": _csv,
-        ".parquet": _parquet,
+        ".parquet": partial(_parquet, column=column),
     }
     try:
         with opened(path, packed) as file:
@@ -121,10 +128,7 @@ def _json(file: IO[bytes], path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
         where = f"{path}, line {number},"
         if not whole(line).strip():
             continue
-        try:
-            row = json.loads(whole(line))
-        except (ValueError, RecursionError) as error:
-            raise BadLine(f"{where} is not JSON") from error
+        row = json_of(whole(line), where)
         row = {"text": row} if isinstance(row, str) else row
         if not isinstance(row, dict):
             raise BadLine(f"{where} is neither an object nor a text")
@@ -132,47 +136,55 @@ def _json(file: IO[bytes], path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
 
 
 def _csv(file: IO[bytes], path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
-    csv.field_size_limit(sys.maxsize)
     lines = (whole(line) for _, line in lines_of(file, path))
     header = next(lines, "")
     delimiter = "\t" if path.name.lower().removesuffix(".gz").endswith(".tsv") else ","
     if delimiter not in header:
         delimiter = next((other for other in (",", ";", "\t") if other in header), delimiter)
-    rows = csv.reader(_all(header, lines), delimiter=delimiter)
-    try:
-        names = [name.strip() for name in next(rows, [])]
-        for row in rows:
-            if not row:
-                continue
-            where = f"{path}, line {rows.line_num},"
-            if len(row) != len(names):
-                raise BadLine(f"{where} has {len(row)} cells, the header {len(names)}")
-            yield where, dict(zip(names, row, strict=True))
-    except csv.Error as error:
-        raise ToolkitError(f"{path}, line {rows.line_num}, is not CSV: {error}") from error
+    rows = separated(chain([header], lines), path, delimiter)
+    where, first = next(rows, (str(path), []))
+    names = _once([name.strip() for name in first], where)
+    for where, row in rows:
+        if len(row) != len(names):
+            raise BadLine(f"{where} has {len(row)} cells, the header {len(names)}")
+        yield where, dict(zip(names, row, strict=True))
 
 
-def _all(first: str, rest: Iterator[str]) -> Iterator[str]:
-    yield first
-    yield from rest
+def _once(names: list[str], where: str) -> list[str]:
+    """Names of columns, none of them twice.
+
+    Raises:
+        ToolkitError: One is.
+    """
+    if twice := next((name for name in names if name and names.count(name) > 1), None):
+        raise ToolkitError(f"{where} has two columns {twice!r}; rename one")
+    return names
 
 
-def _parquet(file: IO[bytes], path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
+def _parquet(
+    file: IO[bytes], path: Path, column: str | None
+) -> Iterator[tuple[str, dict[str, Any]]]:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     number = 0
     try:
         table = pq.ParquetFile(seekable(file))
-        texts = [
-            field.name
-            for field in table.schema_arrow
-            if pa.types.is_string(field.type) or pa.types.is_large_string(field.type)
-        ]
-        # Where no column holds texts, all are shown to whoever asks which there are.
-        for batch in table.iter_batches(_ROWS, columns=texts or None):
+        names = _once(table.schema_arrow.names, str(path))
+        texts = [field.name for field in table.schema_arrow if _holds_texts(field.type)]
+        # Where none of them is asked for, all are shown to whoever asks which there are.
+        read = [column] if column in names else texts if column is None and texts else None
+        for batch in table.iter_batches(_ROWS, columns=read):
             for row in batch.to_pylist():
                 number += 1
                 yield f"{path}, row {number},", row
     except (pa.ArrowException, UnicodeDecodeError) as error:
         raise ToolkitError(f"{path} is not a readable Parquet file: {error}") from error
+
+
+def _holds_texts(kind: Any) -> bool:
+    """Whether a column of Parquet of this type does."""
+    import pyarrow as pa
+
+    plain = kind.value_type if pa.types.is_dictionary(kind) else kind
+    return plain in (pa.string(), pa.large_string(), pa.string_view())

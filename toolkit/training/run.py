@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import cache, partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -274,7 +274,7 @@ def train_encoder(
     run = prepare(config)
     model = load_encoder(run)
     optimizer = make_optimizer(model, lr=run.lr, weight_decay=config.weight_decay)
-    with tracked(config, folder) as track:
+    with tracked(config, folder, _resolved(run)) as track:
 
         def shown(point: Progress) -> None:
             track.step(point)
@@ -466,10 +466,7 @@ def _record(run: Run, steps: int, seconds: float, final: Evaluation | None) -> R
         recall_at_1=final.recall_at_1 if final else nan,
         recall_at_10=final.recall_at_10 if final else nan,
         mrr=final.mrr if final else nan,
-        lr=run.lr,
-        batch_pairs=schedule.batch_pairs,
-        trained_blocks=getattr(run.method, "trained_blocks", None),
-        lora_rank=getattr(run.method, "lora_rank", None),
+        **_resolved(run),
         seconds=seconds,
         hardware=hardware_name() + (f", {distributed.size()} processes" * (distributed.size() > 1)),
         code_version=__version__,
@@ -487,6 +484,16 @@ def _record(run: Run, steps: int, seconds: float, final: Evaluation | None) -> R
         flop_inherited=run.inherited,
         peak_bytes=memory.peak_bytes(device()),
     )
+
+
+def _resolved(run: Run) -> dict[str, Any]:
+    """What became of fields of a configuration that may be left to their defaults."""
+    return {
+        "lr": run.lr,
+        "batch_pairs": run.schedule.batch_pairs,
+        "trained_blocks": getattr(run.method, "trained_blocks", None),
+        "lora_rank": getattr(run.method, "lora_rank", None),
+    }
 
 
 @cache
