@@ -63,10 +63,65 @@ def pool_of(target: float, unique: float, decoders: np.ndarray = PARAMS) -> Pool
     )
 
 
-def simulated(
-    seed: int, stream: int = 0, decoder: float = 0.08, smooth: float = 0.04, anomaly: float = 0.5
-) -> Truth:
+@dataclass(frozen=True, eq=False)
+class Simulation:
+    """A drawn law with its smooth misfit; only how its decoders stand off it is left open.
+
+    Attributes:
+        waves: Directions (2, 6, 2) and phases (2, 6) of the misfit, common and the second method's.
+        decoder, smooth, anomaly: Standard deviations, and the share of odd smallest decoders.
+    """
+
+    world: World
+    pool: Pool
+    waves: tuple[np.ndarray, np.ndarray]
+    decoder: float
+    smooth: float
+    anomaly: float
+
+    def losses(self, choice: np.ndarray, flop: np.ndarray, own: np.ndarray) -> np.ndarray:
+        """(..., n) of runs without noise; own (..., 2, J): ln capacity and ln efficiency."""
+        pairs, params = flop / self.pool.flop_per_pair[choice], self.pool.params[choice]
+        at = np.stack([np.log(params / 24000), np.log(pairs / 60000)])
+        # Half of the smooth misfit is common to the methods. It is one of what is left to learn:
+        # of the loss where half is learnt, and of nothing at chance.
+        bends = np.cos(np.einsum("mwd,dn->mwn", self.waves[0], at) + self.waves[1][:, :, None])
+        common, other = np.sqrt(12) * 2 * self.smooth * bends.mean(axis=1)
+        bend = np.where(self.pool.method[choice] == 0, common, (common + other) / np.sqrt(2))
+        off = np.moveaxis(own[..., self.pool.decoder[choice]] + bend, -2, 0)
+        each = [
+            self.world.off(METHODS[self.pool.method[c]], params[k], pairs[k], off[..., k])
+            for k, c in enumerate(choice)
+        ]
+        return np.stack(each, axis=-1)
+
+    def effects(self, rng: np.random.Generator, *shape: int) -> np.ndarray:
+        """(*shape, 2, J) ways of decoders to stand off the law."""
+        own = self.decoder * rng.standard_normal((*shape, 2, len(PARAMS)))
+        odd = rng.random(shape) < self.anomaly
+        own[..., 0] -= (odd * rng.uniform(0.15, 0.4, shape))[..., None]
+        return own
+
+
+def simulated(seed: int, *args: float, stream: int = 0) -> Truth:
     """One truth: constants around those of the study of few pairs, drawn by `seed`."""
+    simulation, own, rng = drawn_simulation(seed, *args, stream=stream)
+
+    def clean(choice: np.ndarray, flop: np.ndarray) -> np.ndarray:
+        return simulation.losses(choice, flop, own)
+
+    def lose(choice: np.ndarray, flop: np.ndarray) -> np.ndarray:
+        return clean(choice, flop) * np.exp(NOISE * rng.standard_normal(len(choice)))
+
+    pool = simulation.pool
+    best = clean(np.arange(len(pool)), np.full(len(pool), pool.target))
+    return Truth(pool, best, lose, np.empty(0), np.empty(0))
+
+
+def drawn_simulation(
+    seed: int, decoder: float = 0.08, smooth: float = 0.04, anomaly: float = 0.5, stream: int = 0
+) -> tuple[Simulation, np.ndarray, np.random.Generator]:
+    """A law by `seed`, how decoders (2, J) stand off it, and what the noise is drawn by."""
     rng = np.random.default_rng([18, stream, seed])
     a, b = rng.normal(-0.9, 0.4), rng.normal(0.2, 0.4)
     constants = {
@@ -80,36 +135,12 @@ def simulated(
         "R": float(10 ** rng.uniform(0.2, 1.2)),
     }
     world = World("", constants, {"asked": 0})
-    target = float(10 ** rng.uniform(12.5, 13.5))
-    pool = pool_of(target, world.unique)
+    pool = pool_of(float(10 ** rng.uniform(12.5, 13.5)), world.unique)
     own = decoder * rng.standard_normal((2, len(PARAMS)))
     if rng.random() < anomaly:
         own[:, 0] -= rng.uniform(0.15, 0.4)
     waves = rng.normal(0, 0.3, (2, 6, 2)), rng.uniform(0, 2 * np.pi, (2, 6))
-
-    def clean(choice: np.ndarray, flop: np.ndarray) -> np.ndarray:
-        pairs = flop / pool.flop_per_pair[choice]
-        params = pool.params[choice]
-        at = np.stack([np.log(params / 24000), np.log(pairs / 60000)])
-        # Half of the smooth misfit is common to the methods. It is one of what is left to learn:
-        # of the loss where half is learnt, and of nothing at chance.
-        bends = np.cos(np.einsum("mwd,dn->mwn", waves[0], at) + waves[1][:, :, None]).mean(axis=1)
-        common, other = np.sqrt(12) * 2 * smooth * bends
-        bend = np.where(pool.method[choice] == 0, common, (common + other) / np.sqrt(2))
-        return np.array(
-            [
-                world.off(METHODS[pool.method[c]], params[k : k + 1], pairs[k],
-                          own[:, pool.decoder[c]] + bend[k])[0]
-                for k, c in enumerate(choice)
-            ]
-        )  # fmt: skip
-
-    def lose(choice: np.ndarray, flop: np.ndarray) -> np.ndarray:
-        return clean(choice, flop) * np.exp(NOISE * rng.standard_normal(len(choice)))
-
-    every = np.arange(len(pool))
-    best = clean(every, np.full(len(pool), target))
-    return Truth(pool, best, lose, np.empty(0), np.empty(0))
+    return Simulation(world, pool, waves, decoder, smooth, anomaly), own, rng
 
 
 def of_world(world: World, seed: int, target: float = 3e13) -> Truth:
