@@ -30,6 +30,7 @@ from toolkit.tables import read_table  # noqa: E402
 RESULT = HERE / "results" / "design.json"
 SHARES = (0.01, 0.05, 0.10)
 NOISE = 0.01  # Of ln loss.
+STARTS = 60  # Of each fit that is scored.
 OBJECTIVE = Objective("huber-log")
 CHINCHILLA = "E + A*params**-alpha + B*tokens**-beta"
 LAWS = {
@@ -91,7 +92,7 @@ class Market:
         asked = np.log(target[columns].to_numpy(float).T) - centre[:, None]
         unit = 0.0 if chosen.absolute else float(np.log(loss).mean())
         return cls(chosen, logs - centre[:, None], centre, unit, np.log(loss) - unit,
-                   pool["flop"].to_numpy(float), asked, target["loss"].to_numpy())  # fmt: skip
+                   6 * np.exp(logs[:2].sum(axis=0)), asked, target["loss"].to_numpy())  # fmt: skip
 
     def ends(self, bought: np.ndarray, starts: int, near: np.ndarray | None = None) -> np.ndarray:
         """(S, K) coordinates of the best optimum and its rivals, of the runs bought."""
@@ -114,7 +115,7 @@ class Market:
 
     def score(self, bought: np.ndarray) -> float:
         """R squared in the target region of the law fitted to the runs bought."""
-        phi = self.ends(bought, 200)[:1]
+        phi = self.ends(bought, STARTS)[:1]
         with np.errstate(over="ignore", invalid="ignore"):
             told = np.exp(self.law.evaluate(phi, self.asked, self.centre)[0][0] + self.unit)
         off = ((told - self.truth) ** 2).sum() / ((self.truth - self.truth.mean()) ** 2).sum()
@@ -198,7 +199,7 @@ def row(market: Market, design: str, draws: int) -> np.ndarray:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--draws", type=int, default=10, help="of the random design")
+    parser.add_argument("--draws", type=int, default=5, help="of the random design")
     args = parser.parse_args()
     kept: dict[str, dict[str, dict[str, list[float]]]] = {}
     for pool, laws in LAWS.items():
