@@ -1,9 +1,10 @@
 """The explorer's recipe tab against the ordinary way: `ipywidgets.interact` redrawing the figure.
 
 Both answer the same budgets from the same fitted study and draw the same three panels with the
-same number of pixels as a PNG. Ours moves a few artists over a kept background; the ordinary way
-makes the figure anew with the toolkit's and seaborn's functions. Neither has a browser: what is
-timed is the kernel's part, from the slider's change until the new picture is there.
+same number of pixels as a PNG. Ours draws the few artists that move, as a layer that the browser
+lays over a picture that stays; the ordinary way makes the figure anew with the toolkit's and
+seaborn's functions. Neither has a browser: what is timed is the kernel's part, from the slider's
+change until the new picture is there.
 
 The drag: forty moves of the slider in 0.4 s, as a kernel's event loop receives them. What counts
 is how long after the last move its picture is there, and how many pictures were drawn.
@@ -29,7 +30,8 @@ from matplotlib.figure import Figure
 from toolkit import figures, hardware
 from toolkit.explorer import Explorer, explore
 from toolkit.explorer.drawing import CSS_DPI, PIXELS
-from toolkit.explorer.view import HEIGHT, WIDTH, budget_range
+from toolkit.figures.budget import budget_range
+from toolkit.figures.scene import HEIGHT, WIDTH
 from toolkit.recipe.recommendation import Recipe, recommend_from
 from toolkit.recipe.study import Study
 from toolkit.synthetic import run_table

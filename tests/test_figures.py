@@ -77,7 +77,7 @@ def test_curves_of_loss_by_params_are_the_law_with_its_band(study):
     assert len(solid) == len(ax.collections) == len(BUDGETS)
     for line, c in zip(solid, BUDGETS, strict=True):
         sizes, losses = line.get_data()
-        draws = study.curve("full", np.asarray(sizes, float), c)
+        draws = Question(study, c).curve("full", np.asarray(sizes, float))
         assert losses == pytest.approx(np.exp(np.log(draws).mean(axis=0)))
 
 

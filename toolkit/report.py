@@ -161,7 +161,7 @@ def size_table(study: Study) -> pd.DataFrame:
                     "method": method_name(method),
                     "budget": scientific(minimum.budget_flop),
                     "ideal size": _told(ideal.params, count),
-                    "its loss": said(ideal.loss, loss) if _known(ideal.params) else "–",
+                    "its loss": said(ideal.loss, loss) if ideal.params.is_told else "–",
                     "best tried": f"{count(tried.idxmin())} at {loss(tried.min())}",
                     "parabola's minimum": said(minimum.params, count),
                     "the parabola": minimum.reason,
@@ -172,11 +172,7 @@ def size_table(study: Study) -> pd.DataFrame:
 
 def _told(estimate: Estimate, show: Any) -> str:
     """An ideal size: its interval alone where it may lie beyond all that was searched."""
-    return said(estimate, show) if _known(estimate) else spread(estimate, show)
-
-
-def _known(estimate: Estimate) -> bool:
-    return estimate.low > 0 and math.isfinite(estimate.high)
+    return said(estimate, show) if estimate.is_told else spread(estimate, show)
 
 
 def hindsight_table(study: Study) -> pd.DataFrame:

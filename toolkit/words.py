@@ -252,7 +252,7 @@ def data_lines(recipe: Recipe) -> list[str]:
     ):
         if not math.isnan(value):
             beside = ""
-            if ideal is not None and ideal.low > 0 and math.isfinite(ideal.high):
+            if ideal is not None and ideal.is_told:
                 beside = f" (of the ideal size {spread(ideal, count)})"
             lines.append(f"{count(value):>6} {name:7}{beside}")
     if not math.isnan(data.tokens_per_pair):

@@ -25,7 +25,8 @@ RECIPE, SIZES, FRONTIER, SETTINGS, LAW = range(5)
 
 
 def star(view):
-    return float(view.frontier.star.get_xdata()[0]), float(view.frontier.star.get_ydata()[0])
+    star = view.scene.frontier.star
+    return float(star.get_xdata()[0]), float(star.get_ydata()[0])
 
 
 def test_it_opens_on_the_recipe_of_the_largest_budget(explorer):
@@ -54,7 +55,7 @@ def test_moving_the_budget_moves_the_point_the_words_and_nothing_else(explorer):
 
 def test_the_recipe_shows_its_decoder_what_is_as_good_and_the_ideal_size(explorer):
     explorer.budget.flop.twin.value = "1e12"
-    recipe, sizes = explorer.view.recipe, explorer.view.sizes
+    recipe, sizes = explorer.view.recipe, explorer.view.scene.sizes
     assert tuple(sizes.star.get_xdata()) == (recipe.decoder.params,)
     near = {choice.params for choice in recipe.choices if choice.loss.value <= 1.01 * best(recipe)}
     assert set(sizes.near.get_xdata()) == near and recipe.decoder.params in near
@@ -73,7 +74,7 @@ def test_a_bar_and_a_whisker_tell_the_regret_of_every_method(explorer):
     view = explorer.view
     for choice in view.recipe.methods:
         best = choice.method == view.recipe.method
-        bar, whisker, text = view.regrets.bars[choice.method]
+        bar, whisker, text = view.scene.regrets.bars[choice.method]
         assert bar.get_xdata()[1] == pytest.approx(choice.regret.value)
         ends = () if best else (choice.regret.low, choice.regret.high)
         assert tuple(whisker.get_xdata()) == pytest.approx(ends)
@@ -141,10 +142,10 @@ def test_full_and_lora_are_side_by_side_and_the_others_one_click_away(explorer):
     view = explorer.view
 
     def shown():
-        return {m for m, panel in view.panels.items() if panel.ax.get_visible()}
+        return {m for m, panel in view.scene.panels.items() if panel.ax.get_visible()}
 
     assert shown() == {"full", "lora"}
-    places = [view.panels[m].ax.get_position().x0 for m in ("full", "lora")]
+    places = [view.scene.panels[m].ax.get_position().x0 for m in ("full", "lora")]
     assert places == sorted(places)
     before = view.picture.png
     view.buttons["bias"].value = True
@@ -157,8 +158,8 @@ def test_full_and_lora_are_side_by_side_and_the_others_one_click_away(explorer):
 def test_the_law_and_its_band_follow_the_budget(explorer):
     explorer.tabs.selected_index = SIZES
     explorer.budget.flop.twin.value = "1e12"
-    panel = explorer.view.panels["full"]
-    draws = explorer.study.curve("full", panel.grid, 1e12)
+    panel = explorer.view.scene.panels["full"]
+    draws = Question(explorer.study, 1e12).curve("full", panel.grid)
     assert panel.curve.get_ydata() == pytest.approx(np.exp(np.log(draws).mean(axis=0)))
     low, high = np.quantile(draws, (0.025, 0.975), axis=0)
     heights = panel.band.get_paths()[0].vertices[:, 1]
@@ -173,7 +174,7 @@ def test_a_panel_marks_the_ideal_size_and_the_best_decoder_at_hand(explorer):
     explorer.budget.flop.twin.value = "1e12"
     for choice in recommend_from(explorer.study, budget_flop=1e12).methods:
         if view.buttons[choice.method].value:
-            panel, ideal = view.panels[choice.method], ideal_of(explorer, choice.method)
+            panel, ideal = view.scene.panels[choice.method], ideal_of(explorer, choice.method)
             assert panel.decoder.get_xydata().tolist() == [[choice.params, choice.loss.value]]
             assert panel.star.get_xydata().tolist() == [[ideal.params.value, ideal.loss.value]]
             assert choice.decoder in view.readout.value
@@ -195,7 +196,7 @@ def test_the_frontier_tab_shows_loss_size_and_data_of_every_method(explorer):
         for choice in recipe.methods:
             told = choice if quantity == "loss" else ideal_of(explorer, choice.method)
             place = [[1e12, getattr(told, quantity).value]]
-            assert view.points[choice.method].get_xydata().tolist() == place
+            assert view.scene.points[choice.method].get_xydata().tolist() == place
     assert "full fine-tuning" in view.picture.alt
 
 
@@ -211,7 +212,7 @@ def test_an_ideal_size_that_cannot_be_told_has_no_point(explorer):
     view.quantity.value = "params"
     explorer.max_params.switch.value = True
     explorer.max_params.twin.value = "4k"
-    for method, point in view.points.items():
+    for method, point in view.scene.points.items():
         ideal = Question(explorer.study, BUDGETS[-1], Limits(max_params=4e3)).ideal(method)
         assert len(point.get_xdata()) == (ideal.params.low > 0)
 
@@ -222,8 +223,8 @@ def test_the_rank_tab_shows_one_size_and_names_the_best_rank(explorer):
     assert view.choice.value == ("lora", "lora_rank")
     explorer.budget.flop.twin.value = "1e12"
     cell = next(c for c in view.sizes[view.size] if c.budget_flop == 1e12)
-    assert tuple(view.bold.get_xdata()) == cell.values
-    assert tuple(view.bold.get_ydata()) == cell.losses
+    assert tuple(view.scene.bold.get_xdata()) == cell.values
+    assert tuple(view.scene.bold.get_ydata()) == cell.losses
     assert "LoRA rank 64 is best" in view.picture.alt
     before = view.picture.png
     view.slider.value = 0
@@ -241,7 +242,7 @@ def test_leaving_out_runs_by_click_list_or_rule_moves_the_law(explorer):
     view = explorer.view
     everything = view.result.n_points
     run = view.rows.iloc[3]
-    figure, ax = view.drawing.figure, view.runs_ax
+    figure, ax = view.drawing.figure, view.scene.runs
     x, y = ax.transData.transform((run["params"], run["loss"])) / figure.bbox.size
     for _ in range(2):
         view.picture._handle_custom_msg({"kind": "click", "x": x, "y": 1 - y}, [])
@@ -253,7 +254,7 @@ def test_leaving_out_runs_by_click_list_or_rule_moves_the_law(explorer):
     assert view.dropped.value == ()
     view.dropped.value = (3, 4)
     assert view.result.n_points == everything - 2
-    assert len(view.out.get_xdata()) == 2
+    assert len(view.scene.out.get_xdata()) == 2
     view.highest.twin.value = 4
     assert view.highest.slider.value == 4 and view.result.n_points == everything - 6
     view.lowest.slider.value = 1
@@ -271,7 +272,7 @@ def test_form_method_and_held_out_budgets_can_be_chosen(explorer):
     assert view.result.form == "power" and "power: " in view.picture.alt
     view.held_out.slider.value = 2
     assert len(view.result.prediction.budgets) == 2
-    assert len(view.predicted.get_xdata()) == 2
+    assert len(view.scene.predicted.get_xdata()) == 2
     view.method.value = "lora"
     assert set(view.rows["method"]) == {"lora"}
     assert view.picture.png != before
@@ -386,7 +387,7 @@ def test_with_nothing_to_judge_by_the_law_tab_shows_the_runs_and_says_so(explore
     view.lowest.slider.value = 3
     view.held_out.slider.value = 2
     assert view.result is None and "hold out fewer" in view.picture.alt
-    assert not len(view.line.get_xdata()) and "hold out fewer" in view.readout.value
+    assert not len(view.scene.line.get_xdata()) and "hold out fewer" in view.readout.value
     view.held_out.slider.value = 1
     assert view.result is not None and "held out fewer" not in view.readout.value
 

@@ -18,7 +18,9 @@ from toolkit.explorer.law_view import LawView
 from toolkit.explorer.recipe_view import RecipeView
 from toolkit.explorer.settings_view import SettingsView
 from toolkit.explorer.sizes_view import SizesView
-from toolkit.explorer.view import Ask, budget_range
+from toolkit.explorer.view import Ask
+from toolkit.figures.budget import budget_range
+from toolkit.recipe.limits import Limits
 from toolkit.recipe.study import EVERY_DRAW, Study
 from toolkit.synthetic import run_table
 from toolkit.tables import read_table, tidy
@@ -166,15 +168,9 @@ class Explorer(widgets.VBox):
             view.load(self.study)
             self._stale.discard(index)
         pairs = self.max_pairs.value
-        view.show(
-            Ask(
-                self.budget.flop.number,
-                self.budget.in_words,
-                None if pairs is None else max(1, round(pairs)),
-                self.max_params.value,
-                self.queries.value,
-            )
-        )
+        distinct = None if pairs is None else max(1, round(pairs))
+        limits = Limits(distinct, self.max_params.value, self.queries.value)
+        view.show(Ask(self.budget.flop.number, self.budget.in_words, limits))
 
 
 def explore(

@@ -52,7 +52,7 @@ class LogControl(traitlets.HasTraits):
         if optional:
             box = widgets.Checkbox(False, description=label, indent=False, layout=LABEL)
             self.switch = name = box
-            alerts.observe(box, lambda on: self._set(self.number))
+            alerts.observe(box, lambda on: self.set(self.number))
         self.slider = widgets.FloatLogSlider(
             value, min=math.log10(low), max=math.log10(high), step=STEP, readout=False,
             layout=SLIDER, tooltip=label,
@@ -61,11 +61,7 @@ class LogControl(traitlets.HasTraits):
         self.widget = widgets.HBox([name, self.slider, self.twin])
         alerts.observe(self.slider, self._slide)
         alerts.observe(self.twin, self._type)
-        self._set(value)
-
-    def set(self, value: float) -> None:
-        """Move everything to `value`."""
-        self._set(value)
+        self.set(value)
 
     def reach(self, low: float, high: float) -> None:
         """Let the slider go from `low` to `high`; the value is kept if it lies between."""
@@ -76,27 +72,24 @@ class LogControl(traitlets.HasTraits):
             self.slider.min, self.slider.max = math.log10(low), math.log10(high)
         finally:
             self._busy = False
-        self._set(min(max(self.number, low), high))
-
-    def refresh(self) -> None:
-        """Write the number anew, after `show` has changed its meaning."""
-        self._set(self.number)
+        self.set(min(max(self.number, low), high))
 
     def _slide(self, number: float) -> None:
         # The browser moves the handle to the nearest step and reports that: it is no wish.
         echo = abs(math.log10(number / self.number)) < 0.6 * STEP
         if not self._busy and not echo:
-            self._set(number)
+            self.set(number)
 
     def _type(self, text: str) -> None:
         if not self._busy:
             try:
-                self._set(self.read(text))
+                self.set(self.read(text))
             except Exception:
-                self._set(self.number)  # The field says again what holds.
+                self.set(self.number)  # The field says again what holds.
                 raise
 
-    def _set(self, number: float) -> None:
+    def set(self, number: float) -> None:
+        """Move everything to a number; to the same one after `show` has changed its meaning."""
         self._busy = True
         try:
             self.number = number
@@ -155,7 +148,7 @@ class BudgetControl:
 
     def _choose(self, _: Any) -> None:
         self.share.layout.visibility = "visible" if self.unit.value else "hidden"
-        self.flop.refresh()
+        self.flop.set(self.flop.number)
 
     def _keep_hours(self, _: Any) -> None:
         """At another utilisation the hours stay as they are: it is the FLOP that change."""

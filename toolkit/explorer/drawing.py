@@ -1,57 +1,41 @@
-"""A figure that is redrawn quickly: a few moving artists over a picture of everything else.
+"""A scene that is redrawn quickly: its few moving artists over a picture of everything else.
 
-Drawing a whole Matplotlib figure takes a tenth of a second or more, drawing a line or two and
-restoring a background takes a few milliseconds. So whatever a slider does not change is drawn once
-and kept as pixels. What remains is to make a PNG of it: with a palette chosen once and a table from
-colour to palette entry that takes a few milliseconds as well.
+Drawing a whole Matplotlib figure takes a tenth of a second or more, drawing a line or two a few
+milliseconds. So whatever a slider does not change is drawn once, and what follows the slider is a
+layer of its own, on a transparent ground, which a browser lays over it.
 """
 
 from __future__ import annotations
 
 import io
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.colors import to_rgb
-from matplotlib.figure import Figure
 from PIL import Image
 
 from toolkit.figures import style
+from toolkit.figures.scene import Scene
 
 PIXELS = 1.5  # Drawn with so many pixels for each pixel on a plain screen.
 CSS_DPI = 100
-COMMON = 128
-
-Bytes = npt.NDArray[np.uint8]
 
 
 class Drawing:
-    """A figure and the artists in it that move.
-
-    Change the data of moving artists, then ask for `png()`. After any other change call `settle()`.
+    """A scene as two layers of pixels.
 
     Args:
-        figure: Its size in inches times 100 is its size on the screen.
-        moving: Drawn anew in every picture, in this order, over everything else.
-        colours: That moving artists may take on, besides those that they have when it settles.
+        scene: The size of its figure in inches times 100 is its size on the screen.
     """
 
-    def __init__(
-        self, figure: Figure, moving: Sequence[Artist] = (), colours: Sequence[str] = ()
-    ) -> None:
-        self.figure = figure
-        figure.set_dpi(CSS_DPI * PIXELS)
-        self.canvas = FigureCanvasAgg(figure)
-        self.moving = list(moving)
-        self.colours = [_bytes(colour) for colour in colours]
-        for artist in self.moving:
+    def __init__(self, scene: Scene[Any]) -> None:
+        self.figure, self.artists = scene.figure, scene.moving
+        self.figure.set_dpi(CSS_DPI * PIXELS)
+        self.canvas = FigureCanvasAgg(self.figure)
+        for artist in self.artists:
             artist.set_animated(True)
-        self._background: Any = None
 
     @property
     def size(self) -> tuple[int, int]:
@@ -59,40 +43,26 @@ class Drawing:
         width, height = self.figure.get_size_inches() * CSS_DPI
         return round(width), round(height)
 
-    def settle(self) -> None:
-        """Draw everything that does not move and keep it."""
+    def still(self) -> bytes:
+        """A PNG of all that does not move: before any of `moving`, and where it has changed."""
         with style():  # Ticks are made while they are drawn.
             self.canvas.draw()
-        self._background = self.canvas.copy_from_bbox(self.figure.bbox)
-        self._draw_moving()
-        self._palette, self._entry = _palette(self._pixels()[..., :3], self.colours)
+        return _png(self._pixels().convert("RGB"))
 
-    def png(self) -> bytes:
-        """The picture as it is now."""
-        if self._background is None:
-            self.settle()
-        self.canvas.restore_region(self._background)
-        self._draw_moving()
-        pixels = self._pixels().view(np.uint32)[..., 0]  # Little-endian: R in the lowest byte.
-        five_bits = (pixels >> 3) & 0x1F | (pixels >> 6) & 0x3E0 | (pixels >> 9) & 0x7C00
-        picture = Image.fromarray(self._entry[five_bits], "P")
-        picture.putpalette(self._palette)
-        return _encoded(picture, level=1)
+    def moving(self, *, small: bool = False) -> bytes:
+        """A PNG of what moves, as it is now, on a transparent ground.
 
-    def still_png(self) -> bytes:
-        """What does not move, for pages that lay `moving_png` over it."""
-        if self._background is None:
-            self.settle()
-        self.canvas.restore_region(self._background)
-        return _encoded(Image.fromarray(self._pixels()).convert("RGB"))
-
-    def moving_png(self) -> bytes:
-        """What moves, as it is now, on a transparent ground."""
-        if self._background is None:
-            self.settle()
+        Args:
+            small: With at most 64 colours: takes longer, for files that hold many.
+        """
         self.canvas.get_renderer().clear()
-        self._draw_moving()
-        return _encoded(Image.fromarray(self._pixels()).quantize(64, Image.Quantize.FASTOCTREE))
+        for artist in self.artists:
+            if artist.get_visible():
+                self.figure.draw_artist(artist)
+        pixels = self._pixels()
+        if small:
+            return _png(pixels.quantize(64, Image.Quantize.FASTOCTREE))
+        return _png(pixels, level=1)
 
     def nearest(
         self, ax: Axes, points: npt.ArrayLike, x: float, y: float, reach: float = 16
@@ -110,50 +80,11 @@ class Drawing:
             return None
         return int(distance.argmin())
 
-    def _draw_moving(self) -> None:
-        for artist in self.moving:
-            if artist.get_visible():
-                self.figure.draw_artist(artist)
-
-    def _pixels(self) -> Bytes:
-        return np.asarray(self.canvas.buffer_rgba())
+    def _pixels(self) -> Image.Image:
+        return Image.fromarray(np.asarray(self.canvas.buffer_rgba()))
 
 
-def _encoded(picture: Image.Image, level: int = 9) -> bytes:
+def _png(picture: Image.Image, level: int = 9) -> bytes:
     out = io.BytesIO()
     picture.save(out, "png", compress_level=level)
     return out.getvalue()
-
-
-def _bytes(colour: str) -> list[int]:
-    return [round(255 * channel) for channel in to_rgb(colour)]
-
-
-def _palette(rgb: Bytes, wanted: Sequence[Sequence[int]]) -> tuple[list[int], Bytes]:
-    """256 colours for a picture, and for every colour in 5 bits a channel its entry.
-
-    Half of them are the commonest colours, which keeps flat areas exact; the others cover the
-    rest, the edges of lines and letters.
-    """
-    rgb = np.ascontiguousarray(rgb.reshape(1, -1, 3))
-    packed = rgb[0].astype(np.uint32) @ np.array([1, 1 << 8, 1 << 16], np.uint32)
-    colours, counts = np.unique(packed, return_counts=True)
-    common = colours[counts.argsort()[::-1][:COMMON]]
-    exact = np.stack([common & 255, common >> 8 & 255, common >> 16], axis=-1).astype(np.uint8)
-    exact = np.concatenate([exact, np.array(wanted, np.uint8).reshape(-1, 3)])
-    cover = Image.fromarray(rgb).quantize(256 - len(exact), method=Image.Quantize.MAXCOVERAGE)
-    palette = [*exact.ravel().tolist(), *(cover.getpalette() or [])][: 3 * 256]
-
-    channels = np.arange(32, dtype=np.uint8)
-    wide = channels << 3 | channels >> 2
-    blue, green, red = np.meshgrid(wide, wide, wide, indexing="ij")
-    cube = np.stack([red, green, blue], axis=-1).reshape(1, -1, 3)
-    limited = Image.new("P", (1, 1))
-    limited.putpalette(palette)
-    nearest = Image.fromarray(cube).quantize(palette=limited, dither=Image.Dither.NONE)
-    entry = np.array(nearest).reshape(-1)
-    # Colours that share their five bits: the commonest is written last and wins.
-    bits = (exact >> 3).astype(int) @ np.array([1, 1 << 5, 1 << 10])
-    for index in reversed(range(len(bits))):
-        entry[bits[index]] = index
-    return palette, entry

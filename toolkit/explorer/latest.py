@@ -15,18 +15,17 @@ class Latest:
     would lag behind the hand. Without an event loop (a script, a test) the answer is immediate.
 
     Attributes:
-        requests, answers: How many there were.
+        answers: How many there were.
     """
 
     def __init__(self, action: Callable[[], None], pause: float = PAUSE) -> None:
         self.action = action
         self.pause = pause
-        self.requests = self.answers = 0
+        self.answers = 0
         self._pending: asyncio.TimerHandle | None = None
 
     def request(self) -> None:
         """Ask for an answer."""
-        self.requests += 1
         try:
             loop = asyncio.get_running_loop()
         except RuntimeError:

@@ -3,24 +3,28 @@
 from __future__ import annotations
 
 import math
-from html import escape
 from typing import Any
 
 import ipywidgets as widgets
 import numpy as np
-import pandas as pd
 
 from toolkit.errors import ToolkitError
 from toolkit.explorer.alerts import Alerts
-from toolkit.explorer.drawing import Drawing
-from toolkit.explorer.examine import FORMS, Examination, examine
 from toolkit.explorer.latest import Latest
-from toolkit.explorer.view import Ask, View, figure, styled
-from toolkit.figures import budget_colours, budget_legend, log_axis
-from toolkit.figures.style import BAND, INK, LOSS
+from toolkit.explorer.view import Ask, View
+from toolkit.explorer.words import examination_in_words
+from toolkit.figures.examination import ExaminationScene
+from toolkit.laws.examination import Examination, examine
 from toolkit.recipe.study import Study
 from toolkit.text import count, scientific
 from toolkit.words import method_name
+
+FORMS = {
+    "bounded: E + (ln K − E) x/(1 + x)": "bounded",
+    "parametric: E + A N⁻ᵃ + B D⁻ᵇ": "parametric",
+    "saturating: E + A C⁻ᵃ": "saturating",
+    "power: A C⁻ᵃ": "power",
+}
 
 
 class LawView(View):
@@ -37,10 +41,7 @@ class LawView(View):
         narrow, twin = widgets.Layout(width="290px"), widgets.Layout(width="60px")
         self.method = widgets.Dropdown(description="method", layout=narrow)
         self.form = widgets.Dropdown(
-            options=FORMS,
-            value="bounded",
-            description="form",
-            layout=narrow,
+            options=FORMS, value="bounded", description="form", layout=narrow
         )
         self.highest = _Count("leave out the highest", twin)
         self.lowest = _Count("smallest budgets out", twin)
@@ -108,57 +109,23 @@ class LawView(View):
     def _click(self, x: float, y: float) -> None:
         """Leave out the run that was clicked, or take it back."""
         assert self.drawing is not None
-        found = self.drawing.nearest(self.runs_ax, self.rows[["params", "loss"]], x, y)
+        found = self.drawing.nearest(self.scene.runs, self.rows[["params", "loss"]], x, y)
         if found is not None:
             self.dropped.value = tuple(sorted({found} ^ set(self.dropped.value)))
 
-    @styled
     def _draw(self) -> None:
-        """The figure for a method: every artist that will ever move is made here."""
+        """The scene of a method, and what can be chosen of its runs."""
         study = self.study
         self.rows = study.best[study.best["method"] == self.method.value].reset_index(drop=True)
-        budgets = [float(b) for b in np.unique(self.rows["budget_flop"])]
-        self._offer(budgets)
-        drawn = figure()
-        self.runs_ax = runs = drawn.add_axes((0.065, 0.14, 0.43, 0.83))
-        residuals = drawn.add_axes((0.585, 0.61, 0.40, 0.36))
-        optima = drawn.add_axes((0.585, 0.14, 0.40, 0.33))
-        shades = budget_colours(budgets)
-        blank: dict[str, Any] = {"ls": "", "mew": 0}
-        self.points, self.curves, self.errors = {}, {}, {}
-        for budget in budgets:
-            look = {"color": shades[budget]}
-            (self.curves[budget],) = runs.plot([], [], lw=1.6, **look)
-            (self.points[budget],) = runs.plot([], [], "o", ms=6, **blank, **look)
-            (self.errors[budget],) = residuals.plot([], [], "o", ms=5, **blank, **look)
-        (self.out,) = runs.plot([], [], "x", ms=7, color="#999999", mew=1.5)
-        (self.line,) = optima.plot([], [], color=INK, lw=1.5)
-        (self.predicted,) = optima.plot([], [], "D", mfc=BAND, mec=INK, ms=9)
-        (self.seen,) = optima.plot([], [], "o", color=INK, ms=5)
-        budget_legend(runs, shades, loc="upper left", fontsize="small", title_fontsize="small")
-        _limits(runs, self.rows["params"], self.rows["loss"])
-        _limits(residuals, self.rows["params"], None)
-        _limits(optima, self.rows["budget_flop"], self.rows["loss"])
-        optima.set_ylim(*_optimal_range(self.rows))
-        log_axis(runs.xaxis, count)
-        log_axis(residuals.xaxis, count)
-        log_axis(optima.xaxis, scientific)
-        residuals.set_ylim(-0.08, 0.08)
-        residuals.yaxis.set_major_formatter(lambda value, _: f"{value:+.0%}")
-        residuals.axhline(0, color="#999999", lw=0.8, zorder=0)
-        runs.set(xlabel="non-embedding parameters", ylabel=LOSS)
-        residuals.set(xlabel="non-embedding parameters", ylabel="seen over fitted")
-        optima.set(xlabel="budget (FLOP); ◆ held out, predicted", ylabel="optimal loss")
-        per_budget = [*self.curves.values(), *self.points.values(), *self.errors.values()]
-        moving = [*per_budget, self.out, self.line, self.predicted, self.seen]
-        self.drawing = Drawing(drawn, moving, [BAND])
+        self._offer(len(set(self.rows["budget_flop"])))
+        self.scene = self.stage(lambda: ExaminationScene(self.rows))
 
-    def _offer(self, budgets: list[float]) -> None:
+    def _offer(self, budgets: int) -> None:
         """Set the ends of the counts and the list of runs for this method."""
         self._busy = True
         self.highest.reach(0, max(0, len(self.rows) - 4))
-        self.lowest.reach(0, max(0, len(budgets) - 2))
-        self.held_out.reach(1, max(1, len(budgets) - 1))
+        self.lowest.reach(0, max(0, budgets - 2))
+        self.held_out.reach(1, max(1, budgets - 1))
         names = self.rows.get("decoder", self.rows["params"].map(count))
         self.dropped.value = ()
         self.dropped.options = [
@@ -170,37 +137,15 @@ class LawView(View):
         self._busy = False
 
     def _move(self) -> None:
-        keep = self.kept
-        params, losses = self.rows["params"].to_numpy(), self.rows["loss"].to_numpy()
-        of_budget = self.rows["budget_flop"].to_numpy()
-        for budget, points in self.points.items():
-            here = keep & (of_budget == budget)
-            points.set_data(params[here], losses[here])
-        self.out.set_data(params[~keep], losses[~keep])
+        keep, self.result = self.kept, None
         try:
             held_out = self.held_out.value
             self.result = examine(self.rows, self.form.value, held_out=held_out, keep=keep)
+            said = examination_in_words(self.result)
         except ToolkitError as refusal:
-            self.result = None
-            for line in (*self.curves.values(), *self.errors.values(), self.line, self.seen,
-                         self.predicted):  # fmt: skip
-                line.set_data([], [])
-            self.paint(str(refusal), f"<p>{escape(str(refusal))}</p>")
-            return
-        self._move_law(self.result, params)
-        said = self.result.in_words()
-        self.paint(said, f"<p>{escape(said)}</p>")
-
-    def _move_law(self, result: Examination, params: Any) -> None:
-        of_budget = self.rows["budget_flop"].to_numpy()
-        for budget, curve in self.curves.items():
-            curve.set_data(*result.curves.get(budget, ([], [])))
-            curve.set_linestyle("-" if budget <= result.cut * 1.001 else "--")
-            here = (of_budget == budget) & np.isfinite(result.residuals)
-            self.errors[budget].set_data(params[here], result.residuals[here])
-        self.line.set_data(*result.line)
-        self.seen.set_data(*result.optima)
-        self.predicted.set_data(result.prediction.budgets, result.prediction.predicted)
+            said = str(refusal)
+        self.scene.move((keep, self.result))
+        self.paint(said)
 
 
 class _Count:
@@ -225,19 +170,3 @@ class _Count:
         for part in (self.twin, self.slider):
             part.value = least
             part.max = max(most, least)
-
-
-def _limits(ax: Any, x: pd.Series, y: pd.Series | None) -> None:
-    low, high = float(x.min()), float(x.max())
-    ax.set_xscale("log")
-    reach = max(high / low, 1.5) ** 0.07
-    ax.set_xlim(low / reach, high * reach)
-    if y is not None:
-        room = 0.06 * float(y.max() - y.min()) or 0.1
-        ax.set_ylim(float(y.min()) - room, float(y.max()) + room)
-
-
-def _optimal_range(rows: pd.DataFrame) -> tuple[float, float]:
-    best = rows.groupby("budget_flop")["loss"].min()
-    room = 0.25 * float(best.max() - best.min()) or 0.2
-    return float(best.min()) - room, float(best.max()) + room

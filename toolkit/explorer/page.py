@@ -10,10 +10,12 @@ from pathlib import Path
 import numpy as np
 
 from toolkit import hardware
-from toolkit.explorer.alerts import Alerts
-from toolkit.explorer.recipe_view import RecipeView
-from toolkit.explorer.view import Ask, budget_range
+from toolkit.explorer.drawing import Drawing
 from toolkit.explorer.words import LOOK, recipe_html, recipe_in_words, warnings_html
+from toolkit.figures import style
+from toolkit.figures.budget import budget_range
+from toolkit.figures.recipe import RecipeScene
+from toolkit.recipe.recommendation import recommend_from
 from toolkit.recipe.study import Study
 from toolkit.runs import write_atomically
 from toolkit.text import scientific
@@ -31,28 +33,27 @@ def write_page(study: Study, path: str | Path, title: str, *, frames: int = FRAM
         title: Of the page.
         frames: Budgets that the slider can stand at, besides those that were tried.
     """
-    view = RecipeView(Alerts())
-    view.load(study)
-    assert view.drawing is not None
-    view.drawing.settle()
+    with style():
+        scene = RecipeScene(study)
+    drawing = Drawing(scene)
     budgets = np.union1d(np.geomspace(*budget_range(study), frames), study.budgets)
-    still = view.drawing.still_png()
+    still = drawing.still()
     answers = []
     for budget in map(float, budgets):
-        view.show(Ask(budget, f"{scientific(budget, 3)} FLOP"))
-        assert view.recipe is not None
+        recipe, said = recommend_from(study, budget_flop=budget), scientific(budget, 3)
+        scene.move(recipe)
         answers.append(
             {
                 "flop": budget,
-                "said": f"{scientific(budget, 3)}",
-                "alt": recipe_in_words(view.recipe, f"{scientific(budget, 3)} FLOP"),
-                "png": base64.b64encode(view.drawing.moving_png()).decode(),
-                "html": recipe_html(view.recipe) + warnings_html(view.recipe),
+                "said": said,
+                "alt": recipe_in_words(recipe, f"{said} FLOP"),
+                "png": base64.b64encode(drawing.moving(small=True)).decode(),
+                "html": recipe_html(recipe) + warnings_html(recipe),
             }
         )
     start = int(np.abs(np.log(budgets / study.budgets[-1])).argmin())
     peaks = {d.name: d.peak_flop_per_second for d in hardware.DEVICES.values()}
-    width, height = view.drawing.size
+    width, height = drawing.size
     # Inside a script element no text may look like a tag; JSON reads \u003c as the same sign.
     data = json.dumps({"answers": answers, "peaks": peaks}, allow_nan=False)
     data = data.replace("<", r"\u003c")

@@ -13,18 +13,19 @@ function render({ model, el }) {
   const canvas = document.createElement("canvas");
   canvas.className = "toolkit-picture";
   canvas.setAttribute("role", "img");
-  let latest = 0;
+  let latest = 0, still = null;
+  const decode = (name) => createImageBitmap(new Blob([model.get(name)], { type: "image/png" }));
   async function paint() {
-    const png = model.get("png");
-    if (!png || !png.byteLength) return;
+    if (!model.get("still")?.byteLength || !model.get("png")?.byteLength) return;
     const turn = ++latest;
-    const bitmap = await createImageBitmap(new Blob([png], { type: "image/png" }));
+    const layers = await Promise.all([still ??= decode("still"), decode("png")]);
     if (turn !== latest) return;  // a newer picture has overtaken this one
-    if (canvas.width !== bitmap.width || canvas.height !== bitmap.height) {
-      canvas.width = bitmap.width;
-      canvas.height = bitmap.height;
+    const [{ width, height }] = layers;
+    if (canvas.width !== width || canvas.height !== height) {
+      canvas.width = width;
+      canvas.height = height;
     }
-    canvas.getContext("2d").drawImage(bitmap, 0, 0);
+    for (const layer of layers) canvas.getContext("2d").drawImage(layer, 0, 0);
     canvas.dataset.turn = turn;
   }
   function size() {
@@ -39,6 +40,7 @@ function render({ model, el }) {
     const y = (event.clientY - box.top) / box.height;
     if (model.get("clickable")) model.send({ kind: "click", x, y });
   });
+  model.on("change:still", () => { still = null; paint(); });
   model.on("change:png", paint);
   model.on("change:alt", label);
   model.on("change:width change:height", size);
@@ -55,10 +57,11 @@ LOOK = """
 
 
 class Picture(anywidget.AnyWidget):
-    """A PNG of constant size on the screen.
+    """A picture of constant size on the screen: a layer that moves over one that stays.
 
     Attributes:
-        png: The picture; a new one replaces it in one paint.
+        still: A PNG, opaque.
+        png: What moves, as large, on a transparent ground; a new one replaces it in one paint.
         alt: What it shows, in words, for those who cannot see it.
         width, height: In pixels of the screen; it shrinks with the page, keeping its proportions.
         clickable: Whether clicks are sent (`on_click`).
@@ -66,6 +69,7 @@ class Picture(anywidget.AnyWidget):
 
     _esm = CLIENT
     _css = LOOK
+    still = traitlets.Bytes(b"").tag(sync=True)
     png = traitlets.Bytes(b"").tag(sync=True)
     alt = traitlets.Unicode("").tag(sync=True)
     width = traitlets.Int(960).tag(sync=True)

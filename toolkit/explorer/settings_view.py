@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-import math
-from html import escape
+from collections.abc import Callable
 
 import ipywidgets as widgets
 
 from toolkit.explorer.alerts import Alerts
-from toolkit.explorer.drawing import Drawing
-from toolkit.explorer.view import Ask, View, figure, styled
-from toolkit.figures import budget_colours, budget_legend, loss_by_setting, varied_cells
-from toolkit.figures.style import INK
+from toolkit.explorer.view import Ask, View
+from toolkit.figures.scene import Scene, blank
+from toolkit.figures.setting import SettingScene, varied_cells
 from toolkit.methods.lora import LORA_RANK
 from toolkit.recipe.study import Cell, Study
 from toolkit.text import count, scientific
 from toolkit.words import method_name, setting_name, setting_value
+
+NOTHING = "No setting was tried at more than one value in these runs."
 
 
 class SettingsView(View):
@@ -30,12 +30,14 @@ class SettingsView(View):
         self.slider = widgets.IntSlider(
             0, min=0, max=0, description="size", readout=False, layout=wide
         )
-        self.twin = widgets.Dropdown(layout=widgets.Layout(width="150px"), tooltip="size")
+        self.twin = widgets.Dropdown(
+            options=[("", 0)], layout=widgets.Layout(width="150px"), tooltip="size"
+        )
+        widgets.link((self.slider, "value"), (self.twin, "value"))
         self.controls.children = (self.choice, self.slider, self.twin)
         self._busy = False
-        alerts.observe(self.choice, lambda _: self._change())
-        alerts.observe(self.slider, self._to)
-        alerts.observe(self.twin, self._to)
+        alerts.observe(self.choice, lambda _: self._change(self._choose))
+        alerts.observe(self.slider, lambda _: self._change(self._draw))
 
     def load(self, study: Study) -> None:
         self.study = study
@@ -55,15 +57,11 @@ class SettingsView(View):
 
     def show(self, ask: Ask) -> None:
         self.ask = ask
-        if not self.sizes:
-            said = "No setting was tried at more than one value in these runs."
-            self.paint(said, f"<p>{said}</p>")
+        if not isinstance(self.scene, SettingScene):
+            self.paint(NOTHING)
             return
-        cells = self.sizes[self.size]
-        near = min(cells, key=lambda c: abs(math.log(c.budget_flop / ask.budget_flop)))
-        self.bold.set_data(near.values, near.losses)
-        said = self._in_words(near)
-        self.paint(said, f"<p>{escape(said)}</p>")
+        self.scene.move(ask.budget_flop)
+        self.paint(self._in_words(self.scene.nearest(ask.budget_flop)))
 
     @property
     def size(self) -> float:
@@ -87,52 +85,28 @@ class SettingsView(View):
 
     def _choose(self) -> None:
         """Another method or setting: its sizes, first one that shows most of its values."""
-        self.sizes: dict[float, list[Cell]] = {}
-        if self.choice.value:
-            self.sizes = varied_cells(self.study, *self.choice.value)
-        names = [(cells[0].decoder or count(size)) for size, cells in self.sizes.items()]
+        self.sizes = varied_cells(self.study, *self.choice.value) if self.choice.value else {}
+        names = [cells[0].decoder or count(size) for size, cells in self.sizes.items()]
         # The middle one of those with the most values tried: a line through two says little.
-        most = max((len(_values(cells)) for cells in self.sizes.values()), default=0)
-        full = [i for i, cells in enumerate(self.sizes.values()) if len(_values(cells)) == most]
+        tried = [len({v for cell in cells for v in cell.values}) for cells in self.sizes.values()]
+        full = [place for place, number in enumerate(tried) if number == max(tried)]
         self._busy = True
-        self.twin.options = [(name, place) for place, name in enumerate(names)]
-        self.slider.max = max(0, len(names) - 1)
+        self.slider.value, self.slider.max = 0, max(0, len(names) - 1)
+        self.twin.options = [(name, place) for place, name in enumerate(names or [""])]
         self.slider.value = full[len(full) // 2] if full else 0
-        self.twin.value = self.slider.value if names else None
         self._busy = False
         self._draw()
 
-    @styled
     def _draw(self) -> None:
-        drawn = figure()
-        ax = drawn.add_axes((0.075, 0.14, 0.70, 0.77))
-        if not self.sizes:
-            ax.set_axis_off()
-            ax.text(0.5, 0.5, "no setting was varied in these runs", ha="center", color="#777777")
-            self.drawing = Drawing(drawn)
-            return
-        cells = [cell for some in self.sizes.values() for cell in some]
-        shades = budget_colours({cell.budget_flop for cell in cells})
-        loss_by_setting(self.sizes[self.size], self.choice.value[1], ax, colours=shades)
-        budget_legend(drawn, shades, loc="upper left", bbox_to_anchor=(0.79, 0.95))
-        (self.bold,) = ax.plot([], [], "-", color=INK, lw=4, alpha=0.35, zorder=2)
-        self.drawing = Drawing(drawn, [self.bold])
+        self.scene: Scene[float] = self.stage(
+            lambda: (
+                SettingScene(self.sizes, self.size, self.choice.value[1])
+                if self.sizes
+                else blank("no setting was varied in these runs")
+            )
+        )
 
-    def _change(self) -> None:
+    def _change(self, draw: Callable[[], None]) -> None:
         if not self._busy:
-            self._choose()
+            draw()
             self.show(self.ask)
-
-    def _to(self, place: int | None) -> None:
-        if self._busy or place is None:
-            return
-        self._busy = True
-        self.slider.value = self.twin.value = place
-        self._busy = False
-        self._draw()
-        self.show(self.ask)
-
-
-def _values(cells: list[Cell]) -> set[float]:
-    """The values of the setting that were tried at a size, at whatever budget."""
-    return {value for cell in cells for value in cell.values}

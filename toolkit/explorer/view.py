@@ -2,81 +2,64 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
-from typing import ParamSpec, TypeVar
+from dataclasses import dataclass
+from html import escape
+from typing import Any, TypeVar
 
 import ipywidgets as widgets
-from matplotlib.figure import Figure
 
 from toolkit.explorer.alerts import Alerts
 from toolkit.explorer.drawing import Drawing
 from toolkit.explorer.picture import Picture
 from toolkit.explorer.words import LOOK
 from toolkit.figures import style
-from toolkit.recipe.limits import Limits
+from toolkit.figures.scene import HEIGHT, WIDTH, Answer, Scene
+from toolkit.recipe.limits import UNLIMITED, Limits
 from toolkit.recipe.question import Question
-from toolkit.recipe.recommendation import Recipe, recommend_from
 from toolkit.recipe.study import Study
 from toolkit.text import count
 
-P = ParamSpec("P")
-R = TypeVar("R")
-WIDTH, HEIGHT = 9.8, 4.0  # Inches at 100 pixels: fits a laptop's notebook column.
+S = TypeVar("S", bound=Scene[Any])
 
 
 @dataclass(frozen=True)
 class Ask:
-    """What a person asks: a budget in FLOP and in words, and limits.
-
-    Attributes:
-        budget_flop, budget: The budget, and the same in words.
-        max_pairs, max_params, queries: Limits, as of `recommend_from`.
-    """
+    """What a person asks: a budget in FLOP and in words, and limits."""
 
     budget_flop: float
     budget: str
-    max_pairs: int | None = None
-    max_params: float | None = None
-    queries: float | None = None
+    limits: Limits = UNLIMITED
 
     @property
     def in_words(self) -> str:
         """Budget and limits."""
         limits = [
-            ("{} distinct pairs at most", self.max_pairs),
-            ("{} parameters at most", self.max_params),
-            ("{} texts to embed", self.queries),
+            ("{} distinct pairs at most", self.limits.max_pairs),
+            ("{} parameters at most", self.limits.max_params),
+            ("{} texts to embed", self.limits.queries),
         ]
         said = [words.format(count(value)) for words, value in limits if value is not None]
         return ", ".join([self.budget, *said])
 
-    def recipe(self, study: Study) -> Recipe:
-        """The answer.
+    def answer(self, study: Study) -> Answer:
+        """What a study says to that.
 
         Raises:
             ToolkitError: The limits leave nothing.
         """
-        return recommend_from(study, budget_flop=self.budget_flop, **asdict(self.limits))
-
-    def question(self, study: Study) -> Question:
-        """To ask the law for more than the recipe holds; raises the same."""
-        return Question(study, self.budget_flop, self.limits)
-
-    @property
-    def limits(self) -> Limits:
-        return Limits(self.max_pairs, self.max_params, self.queries)
+        return Answer(Question(study, self.budget_flop, self.limits))
 
 
 class View:
-    """A tab: a picture, what it shows in words, and perhaps controls of its own.
+    """A tab: a scene, what it shows in words, and perhaps controls of its own.
 
-    A subclass sets `title`, makes its figure in `load` and moves it in `show`.
+    A subclass sets `title`, stages its scene in `load` and moves it in `show`.
 
     Attributes:
         widget: The tab's content; its height does not depend on what it shows.
         picture, readout: The picture, and the same in words.
+        drawing: Of the scene that is staged. is_painted: Whether what does not move has been drawn.
         study, ask: What is shown now.
     """
 
@@ -90,7 +73,7 @@ class View:
         self.controls = widgets.HBox([], layout=widgets.Layout(flex_flow="row wrap"))
         self.widget = widgets.VBox([self.controls, self.picture, self.readout])
         self.drawing: Drawing | None = None
-        self._settled: Drawing | None = None
+        self.is_painted = False
 
     def load(self, study: Study) -> None:
         """Take up another study; `show` follows."""
@@ -100,38 +83,22 @@ class View:
         """Show the answer to what is asked."""
         raise NotImplementedError
 
-    @property
-    def is_painted(self) -> bool:
-        """Whether the drawing has been shown since it was made."""
-        return self.drawing is not None and self.drawing is self._settled
+    def stage(self, make: Callable[[], S]) -> S:
+        """Make a scene, in the figures' style, which is nobody else's; it is the picture now."""
+        with style():
+            scene = make()
+        self.drawing = Drawing(scene)
+        self.is_painted = False
+        return scene
 
-    def paint(self, words: str, html: str) -> None:
+    def paint(self, words: str, html: str | None = None) -> None:
         """Put the drawing as it is now into the picture, with the words for it."""
         assert self.drawing is not None
-        if not self.is_painted:  # Now that everything is in its place.
-            self.drawing.settle()
-            self._settled = self.drawing
-        self.picture.png = self.drawing.png()
+        with self.picture.hold_sync():  # Both layers at once.
+            if not self.is_painted:
+                self.picture.still = self.drawing.still()
+                self.is_painted = True
+            self.picture.png = self.drawing.moving()
         self.picture.alt = words
+        html = f"<p>{escape(words)}</p>" if html is None else html
         self.readout.value = f'{LOOK}<div class="tk-words" aria-live="polite">{html}</div>'
-
-
-def budget_range(study: Study) -> tuple[float, float]:
-    """The budgets that the explorer offers: half a decade below those tried to two above."""
-    return study.budgets[0] / 10**0.5, study.budgets[-1] * 100
-
-
-def figure() -> Figure:
-    """A figure of the picture's size, laid out by hand so that nothing ever shifts."""
-    return Figure(figsize=(WIDTH, HEIGHT))
-
-
-def styled(draw: Callable[P, R]) -> Callable[P, R]:
-    """`draw` in the figures' style, which is nobody else's."""
-
-    @functools.wraps(draw)
-    def in_style(*arguments: P.args, **options: P.kwargs) -> R:
-        with style():
-            return draw(*arguments, **options)
-
-    return in_style

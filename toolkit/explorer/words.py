@@ -6,10 +6,13 @@ import math
 from collections.abc import Sequence
 from html import escape
 
+import numpy as np
+
+from toolkit.laws.examination import Examination
 from toolkit.methods import SETTINGS
 from toolkit.recipe.recommendation import Recipe
 from toolkit.recipe.runnable import papermill_command, runnable, sweep_yaml
-from toolkit.text import count, pretty
+from toolkit.text import count, pretty, scientific
 from toolkit.words import (
     data_lines,
     form_in_words,
@@ -145,4 +148,24 @@ def _method_card(recipe: Recipe) -> str:
         f'<div class="tk-card tk-wide"><h4>Which method?</h4><b>{escape(answer)}</b>'
         f'<div class="tk-beside">'
         f'<div class="tk-table"><table>{table}</table></div><div>{notes}</div></div></div>'
+    )
+
+
+def examination_in_words(result: Examination) -> str:
+    """What the picture of a law under examination shows."""
+    start = f"{result.n_points} runs kept, budgets up to {scientific(result.cut)} FLOP fitted. "
+    if result.reason:
+        return f"{start}No {result.form} law: {result.reason}."
+    values = ", ".join(f"{name} = {value:.3g}" for name, value in result.parameters.items())
+    known = result.residuals[np.isfinite(result.residuals)]
+    off = float(np.sqrt(np.mean(known**2))) if known.size else math.nan
+    seen = result.prediction
+    each = zip(seen.budgets, seen.predicted, seen.seen, seen.errors, strict=True)
+    said = [
+        f"{scientific(budget)}: {predicted:.3f} predicted, {came:.3f} seen ({error:+.1%})"
+        for budget, predicted, came, error in each
+    ]
+    return (
+        f"{start}{result.form}: {values}. Residuals of the runs {off:.2%}; held-out error "
+        f"{result.held_out_error:.2%} ({'; '.join(said)})."
     )

@@ -9,19 +9,21 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from toolkit.figures.scene import Answer, Scene, canvas
 from toolkit.figures.style import (
     BAND,
     FAINT,
     INK,
     LOSS,
-    MARKERS,
-    OTHER_MARKER,
+    QUIET,
     REACH,
     STAR,
     budget_label,
     colour,
     log_axis,
+    marker,
     method_legend,
+    note,
     scale,
 )
 from toolkit.laws import Estimate
@@ -65,10 +67,75 @@ def loss_by_budget(
 
 def mark_recipe(recipe: Recipe, ax: Axes) -> Axes:
     """The recommendation on a `loss_by_budget` figure: its budget, loss and interval."""
-    loss = recipe.loss
-    ax.plot([recipe.budget_flop] * 2, [loss.low, loss.high], color=INK, lw=1.5, zorder=6)
-    ax.plot(recipe.budget_flop, loss.value, ms=16, mfc=colour(recipe.method), **STAR)
+    RecipeMark(ax).move(recipe)
+    ax.update_datalim([(recipe.budget_flop, end) for end in (recipe.loss.low, recipe.loss.high)])
+    ax.autoscale_view()
     return ax
+
+
+class RecipeMark(Scene[Recipe]):
+    """A star with its interval on a `loss_by_budget` figure, and a line at its budget.
+
+    Args:
+        ends: Budgets beyond which it does not go.
+    """
+
+    def __init__(self, ax: Axes, ends: tuple[float, float] = (0, math.inf)) -> None:
+        self.ends = ends
+        self.line = ax.axvline(1, color=INK, lw=1, zorder=6)
+        (self.interval,) = ax.plot([], [], color=INK, lw=2, zorder=6)
+        (self.star,) = ax.plot([], [], ls="", ms=16, **STAR)
+        figure = ax.get_figure(root=True)
+        assert figure is not None
+        super().__init__(figure, [self.line, self.interval, self.star])
+
+    def move(self, answer: Recipe) -> None:
+        at, loss = min(max(answer.budget_flop, self.ends[0]), self.ends[1]), answer.loss
+        self.line.set_xdata([at, at])
+        self.interval.set_data([at, at], [loss.low, loss.high])
+        self.star.set_data([at], [loss.value])
+        self.star.set_markerfacecolor(colour(answer.method))
+
+
+class BudgetScene(Scene[Answer]):
+    """A law of every method against the budget: a line and a point each mark the budget asked.
+
+    Args:
+        quantity: `loss`, or the ideal `params` or `tokens`.
+    """
+
+    def __init__(self, study: Study, quantity: str) -> None:
+        self.quantity, self.ends = quantity, budget_range(study)
+        figure = canvas()
+        ax = figure.add_axes((0.1, 0.14, 0.69, 0.83))
+        if quantity == "loss":
+            loss_by_budget(study, ax, ends=self.ends)
+        else:
+            law_by_budget(study, quantity, ax, ends=self.ends)
+        ax.set_autoscale_on(False)
+        self.line = ax.axvline(1, color=INK, lw=1)
+        self.points = {
+            m: ax.plot([], [], "o", ms=11, mfc=colour(m), mec=INK)[0] for m in study.methods
+        }
+        super().__init__(figure, [self.line, *self.points.values()])
+
+    def told(self, answer: Answer) -> dict[str, Estimate]:
+        """What is shown of each method, best first."""
+        if self.quantity == "loss":
+            return {choice.method: choice.loss for choice in answer.recipe.methods}
+        methods = [choice.method for choice in answer.recipe.methods]
+        return {m: getattr(answer.ideal(m), self.quantity) for m in methods}
+
+    def move(self, answer: Answer) -> None:
+        at = min(max(answer.question.budget_flop, self.ends[0]), self.ends[1])
+        self.line.set_xdata([at, at])
+        for method, told in self.told(answer).items():
+            self.points[method].set_data(([at], [told.value]) if told.is_told else ([], []))
+
+
+def budget_range(study: Study) -> tuple[float, float]:
+    """The budgets that a slider offers: half a decade below those tried to two above."""
+    return study.budgets[0] / 10**0.5, study.budgets[-1] * 100
 
 
 def laws_panels(study: Study) -> Figure:
@@ -116,8 +183,7 @@ def _reach(study: Study) -> tuple[float, float]:
 
 def _told(estimate: Estimate) -> Estimate:
     """An ideal that may lie beyond all that was searched has no line."""
-    known = estimate.low > 0 and math.isfinite(estimate.high)
-    return estimate if known else Estimate(math.nan, math.nan, math.nan)
+    return estimate if estimate.is_told else Estimate(math.nan, math.nan, math.nan)
 
 
 def _line(
@@ -142,14 +208,14 @@ def _points(study: Study, ax: Axes, quantity: str) -> Array:
     found = []
     for method in study.methods:
         runs = study.best[study.best["method"] == method]
-        marker, shade = MARKERS.get(method, OTHER_MARKER), colour(method)
+        shade = colour(method)
         for budget in sorted(set(runs["budget_flop"])):
             sizes = runs[runs["budget_flop"] == budget].assign(size=runs["params"]).groupby("size")
             means = sizes.mean(numeric_only=True)
             place = int(means["loss"].to_numpy().argmin())
             face = shade if 0 < place < len(means) - 1 else "white"
             found.append(float(means[quantity].iloc[place]))
-            ax.plot(budget, found[-1], marker, ms=6, mfc=face, mec=shade, zorder=4)
+            ax.plot(budget, found[-1], marker(method), ms=6, mfc=face, mec=shade, zorder=4)
     return np.array(found)
 
 
@@ -165,17 +231,12 @@ def _crossing(crossing: Crossing, ax: Axes, ends: tuple[float, float], row: int)
         ax.axvspan(low, high, color=BAND, alpha=0.28, lw=0, zorder=0)
     right = math.log(at.value / ends[0]) > 0.6 * math.log(ends[1] / ends[0])
     since = f"from {scientific(at.value)}" + ("" if sure else ", undecided")
-    ax.annotate(
-        f"{method_name(crossing.upper)} best\n{since}",
-        (at.value, 1),
-        xycoords=("data", "axes fraction"),
-        xytext=(-4 if right else 4, -2 - row * 2.7 * float(ax.xaxis.label.get_fontsize())),
-        textcoords="offset points",
-        ha="right" if right else "left",
-        va="top",
-        fontsize="small",
-        color=INK,
-    )
+    down = -2 - row * 2.7 * float(ax.xaxis.label.get_fontsize())
+    note(
+        ax, f"{method_name(crossing.upper)} best\n{since}", (at.value, 1),
+        (-4 if right else 4, down), ("data", "axes fraction"),
+        ha="right" if right else "left", va="top", color=INK,
+    )  # fmt: skip
 
 
 def _decoder_lines(study: Study, ax: Axes) -> None:
@@ -184,30 +245,15 @@ def _decoder_lines(study: Study, ax: Axes) -> None:
     for decoder in study.hand:
         if low < decoder.params < high:
             ax.axhline(decoder.params, color="#cccccc", lw=0.6, zorder=0)
-            ax.annotate(
-                decoder.name,
-                (1, decoder.params),
-                xycoords=("axes fraction", "data"),
-                xytext=(3, 0),
-                textcoords="offset points",
-                va="center",
-                fontsize="x-small",
-                color="#777777",
-                annotation_clip=False,
-            )
+            note(
+                ax, decoder.name, (1, decoder.params), (3, 0), ("axes fraction", "data"),
+                va="center", fontsize="x-small", color=QUIET, annotation_clip=False,
+            )  # fmt: skip
 
 
 def _extrapolated(ax: Axes, study: Study, ends: tuple[float, float]) -> None:
     """Grey where no budget was tried."""
     for low, high in ((ends[0], study.budgets[0]), (study.budgets[-1], ends[1])):
         ax.axvspan(low, high, color=FAINT, alpha=0.7, lw=0, zorder=0)
-    ax.annotate(
-        "extrapolated",
-        (1, 0),
-        xycoords="axes fraction",
-        xytext=(-4, 4),
-        textcoords="offset points",
-        ha="right",
-        fontsize="x-small",
-        color="#777777",
-    )
+    where = "axes fraction"
+    note(ax, "extrapolated", (1, 0), (-4, 4), where, ha="right", fontsize="x-small", color=QUIET)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from toolkit.figures.style import INK, LOSS, MARKERS, OTHER_MARKER, budget_colours, single
+from toolkit.figures.style import INK, LOSS, budget_colours, marker, single
 from toolkit.recipe.downstream import Downstream
 from toolkit.text import scientific
 from toolkit.words import method_name
@@ -17,10 +17,10 @@ def score_by_loss(found: Downstream) -> Figure:
     runs = found.runs
     shades = budget_colours(runs["budget_flop"].unique())
     for run in runs.to_dict("records"):
-        mark = MARKERS.get(run["method"], OTHER_MARKER)
+        mark = marker(run["method"])
         ax.plot(run["loss"], run["score"], mark, color=shades[run["budget_flop"]], ms=6)
     handles = [
-        Line2D([], [], ls="", marker=MARKERS.get(m, OTHER_MARKER), color=INK, label=method_name(m))
+        Line2D([], [], ls="", marker=marker(m), color=INK, label=method_name(m))
         for m in dict.fromkeys(map(str, runs["method"]))
     ]
     handles += [

@@ -10,25 +10,31 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.path import Path
+from matplotlib.ticker import LogLocator
 
+from toolkit.figures.scene import Answer, Scene, canvas
 from toolkit.figures.style import (
+    BAND,
     INK,
     LOSS,
     RING,
     STAR,
     budget_colours,
     budget_legend,
+    colour,
     log_axis,
     outer_labels,
     panels,
 )
 from toolkit.laws import Estimate, IsoFlopFit, Minimum
-from toolkit.recipe.question import Question
+from toolkit.laws.optimiser import Array
+from toolkit.recipe.question import Choice, Question
 from toolkit.recipe.study import Study
 from toolkit.text import count
 from toolkit.words import method_name
 
 SIZES = "non-embedding parameters"
+POINTS = 48  # Of a curve that moves.
 
 
 def loss_by_params_panels(study: Study, methods: Sequence[str] | None = None) -> Figure:
@@ -56,12 +62,12 @@ def loss_by_params(study: Study, method: str, ax: Axes, *, title: str = "") -> A
     grid = np.geomspace(*ends, 60)
     for budget in sorted(set(runs["budget_flop"])):
         some, shade = runs[runs["budget_flop"] == budget], shades[budget]
+        asked = Question(study, budget)
         ax.plot(some["params"], some["loss"], "o", color=shade, ms=4.5, mew=0, zorder=4)
-        draws = study.curve(method, grid, budget)
-        low, high = np.quantile(draws, (0.025, 0.975), axis=0)
-        ax.plot(grid, np.exp(np.log(draws).mean(axis=0)), "-", color=shade, lw=1.8, zorder=3)
+        middle, low, high = _law(asked, method, grid)
+        ax.plot(grid, middle, "-", color=shade, lw=1.8, zorder=3)
         ax.fill_between(grid, low, high, color=shade, alpha=0.14, lw=0, zorder=1)
-        ideal = Question(study, budget).ideal(method)
+        ideal = asked.ideal(method)
         _star(ideal.params, Estimate(ideal.loss.value), ax, shade, ends)
     for minimum in study.fits[method].minima:
         if minimum.status == "interior":
@@ -73,6 +79,77 @@ def loss_by_params(study: Study, method: str, ax: Axes, *, title: str = "") -> A
     log_axis(ax.xaxis, count)
     ax.set(xlabel=SIZES, ylabel=LOSS, title=title)
     return ax
+
+
+class SizesScene(Scene[Answer]):
+    """A panel a method, side by side as `arrange` says: its runs and laws, and the law asked."""
+
+    def __init__(self, study: Study) -> None:
+        figure = canvas()
+        self.panels = {m: _Panel(figure.add_subplot(), study, m) for m in study.methods}
+        lows, highs = zip(*(p.ax.get_ylim() for p in self.panels.values()), strict=True)
+        for panel in self.panels.values():
+            panel.ax.set_ylim(min(lows), max(highs))
+        budget_legend(
+            figure, budget_colours(study.budgets), marks="law", loc="upper left",
+            bbox_to_anchor=(0.835, 0.97), fontsize="small",
+        )  # fmt: skip
+        figure.text(0.4435, 0.02, SIZES, ha="center", va="bottom")
+        super().__init__(figure, [a for p in self.panels.values() for a in p.moving])
+
+    def arrange(self, chosen: Sequence[str]) -> None:
+        """Show some methods only; what does not move is to be drawn again."""
+        left, right, gap = 0.062, 0.825, 0.022
+        width = (right - left + gap) / max(1, len(chosen)) - gap
+        for method, panel in self.panels.items():
+            for artist in (panel.ax, *panel.moving):
+                artist.set_visible(method in chosen)
+            if method in chosen:
+                place = chosen.index(method)
+                panel.ax.set_position((left + place * (width + gap), 0.14, width, 0.77))
+                panel.ax.xaxis.set_major_locator(LogLocator(subs=(1, 3) if width > 0.2 else (1,)))
+                panel.ax.tick_params(labelleft=place == 0)
+                panel.ax.yaxis.label.set_visible(place == 0)
+
+    def move(self, answer: Answer) -> None:
+        for choice in answer.recipe.methods:
+            panel = self.panels[choice.method]
+            if panel.ax.get_visible():
+                panel.move(answer, choice)
+
+
+class _Panel:
+    """One method's runs and laws, and over them the law at the budget asked."""
+
+    def __init__(self, ax: Axes, study: Study, method: str) -> None:
+        self.ax = ax
+        loss_by_params(study, method, ax, title=method_name(method)).set_xlabel("")
+        for band in list(ax.collections):  # One band is enough: that of the budget asked.
+            band.remove()
+        ax.set_autoscale_on(False)
+        self.grid = np.geomspace(*ax.get_xlim(), POINTS)
+        self.band = ax.fill_between(self.grid, 1, 1, color=BAND, alpha=0.3, lw=0)
+        (self.curve,) = ax.plot([], [], "--", color=INK, lw=1.8)
+        (self.interval,) = ax.plot([], [], color=INK, lw=1.5)
+        (self.decoder,) = ax.plot([], [], "D", ms=8, mfc="white", mec=INK)
+        (self.star,) = ax.plot([], [], ls="", ms=15, mfc=colour(method), **STAR)
+        self.moving = [self.band, self.curve, self.interval, self.decoder, self.star]
+
+    def move(self, answer: Answer, best: Choice) -> None:
+        middle, *band = _law(answer.question, best.method, self.grid)
+        ideal = answer.ideal(best.method)
+        self.band.set_data(self.grid, *band)
+        self.curve.set_data(self.grid, middle)
+        self.star.set_data([ideal.params.value], [ideal.loss.value])
+        self.interval.set_data([best.params] * 2, [best.loss.low, best.loss.high])
+        self.decoder.set_data([best.params], [best.loss.value])
+
+
+def _law(asked: Question, method: str, sizes: Array) -> tuple[Array, Array, Array]:
+    """The smooth law at sizes (q,): its expectation, and the ends of its band (95 %)."""
+    draws = asked.curve(method, sizes)
+    low, high = np.quantile(draws, (0.025, 0.975), axis=0)
+    return np.exp(np.log(draws).mean(axis=0)), low, high
 
 
 def parabolas(

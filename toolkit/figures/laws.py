@@ -1,34 +1,43 @@
 """Figures of a single fit, for judging it: band, residuals, profile, rival optima, rollout.
 
 Each function draws into the Axes it is given and returns it; `save` writes all that a fit has.
-Matplotlib and seaborn are imported when the first one is called.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from functools import partial
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from textwrap import fill
-from typing import TYPE_CHECKING
 
 import numpy as np
+import seaborn as sns
+from matplotlib.axes import Axes
+from matplotlib.colors import LogNorm
+from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, NullFormatter, PercentFormatter
 
 from toolkit.errors import ToolkitError
+from toolkit.figures.isoflop import SIZES, parabolas
+from toolkit.figures.style import (
+    BUDGET,
+    INK,
+    LOSS,
+    budget_colours,
+    budget_legend,
+    colour,
+    log_axes,
+    note,
+    single,
+    style,
+)
 from toolkit.laws import Fit, IsoFlopFit, PowerLaw, Profile, Rollout, profile
 from toolkit.laws.estimate import interval
 from toolkit.laws.optimiser import Array, Rows
-from toolkit.text import count, scientific
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
+from toolkit.text import count
 
 ROLE_LABELS = {
     "x": "input",
-    "params": "non-embedding parameters",
+    "params": SIZES,
     "tokens": "tokens",
     "unique_tokens": "unique tokens",
 }
@@ -58,12 +67,10 @@ def save(
     Raises:
         ToolkitError: The folder cannot be written.
     """
-    from toolkit.figures.style import style
-
     with style():
         figures = _isoflop(fit) if isinstance(fit, IsoFlopFit) else _law(fit, columns or {})
         if rollout is not None:
-            figures["rollout"] = _one(lambda ax: heldout_rollout(rollout, ax))
+            figures["rollout"] = _one(heldout_rollout, rollout)
         paths = [folder / f"{name}.png" for name in figures]
         try:
             folder.mkdir(parents=True, exist_ok=True)
@@ -85,8 +92,6 @@ def fit_with_band(
         label, name: Of the horizontal and the vertical axis; by default what the fit knows.
         beyond: The law is drawn dashed so far beyond the largest input.
     """
-    from toolkit.figures.style import BUDGET, LOSS, colour
-
     if isinstance(fit, PowerLaw):
         x, y, label = np.array(fit.budgets), np.array(fit.values), label or BUDGET
         usual = LOSS if fit.quantity == "loss" else ROLE_LABELS.get(fit.quantity, fit.quantity)
@@ -108,8 +113,8 @@ def fit_with_band(
                 label=INTERVAL if line == "-" else None,
             )  # fmt: skip
     some = _some(len(x))
-    ax.plot(x[some], y[some], "o", color="#222222", ms=4.5, mew=0, alpha=0.8, label=points)
-    _log_axes(ax, np.append(x, outside), np.concatenate(levels))
+    ax.plot(x[some], y[some], "o", color=INK, ms=4.5, mew=0, alpha=0.8, label=points)
+    log_axes(ax, np.append(x, outside), np.concatenate(levels))
     ax.set(xlabel=label, ylabel=name or usual)
     ax.legend()
     return ax
@@ -117,8 +122,6 @@ def fit_with_band(
 
 def seen_by_predicted(fit: Fit, ax: Axes) -> Axes:
     """The loss seen against the loss predicted, with the band of the prediction: of any law."""
-    from toolkit.figures.style import colour
-
     some = _some(fit.n_points)
     predicted = fit.form.value(fit.theta, fit.inputs[:, some])
     order = np.argsort(predicted)
@@ -131,8 +134,8 @@ def seen_by_predicted(fit: Fit, ax: Axes) -> Axes:
             predicted, predicted, bars, fmt="none", ecolor=blue, alpha=0.45, lw=1.2, label=INTERVAL
         )
     ax.plot(predicted, predicted, color=blue, lw=1.4, label="law")
-    ax.plot(predicted, seen, "o", color="#222222", ms=4, mew=0, alpha=0.7, label="runs")
-    _log_axes(ax, predicted, np.append(seen, predicted))
+    ax.plot(predicted, seen, "o", color=INK, ms=4, mew=0, alpha=0.7, label="runs")
+    log_axes(ax, predicted, np.append(seen, predicted))
     ax.set(xlabel="predicted loss", ylabel="seen loss")
     ax.legend()
     return ax
@@ -140,9 +143,6 @@ def seen_by_predicted(fit: Fit, ax: Axes) -> Axes:
 
 def residuals(fit: Fit, ax: Axes, *, label: str = "") -> Axes:
     """Residuals against the prediction, coloured by the first input: patterns are misfit."""
-    from matplotlib.colors import LogNorm
-    from matplotlib.ticker import FuncFormatter, NullFormatter
-
     some = _some(fit.n_points)
     first = fit.inputs[0, some]
     predicted = fit.form.value(fit.theta, fit.inputs[:, some])
@@ -151,29 +151,27 @@ def residuals(fit: Fit, ax: Axes, *, label: str = "") -> Axes:
         predicted, 100 * seen, c=first, norm=LogNorm(first.min(), first.max()),
         cmap="viridis_r", s=18, lw=0, alpha=0.85,
     )  # fmt: skip
-    ax.axhline(0, color="#222222", lw=1)
+    ax.axhline(0, color=INK, lw=1)
     shown = FuncFormatter(lambda value, _: count(value))
     bar = ax.figure.colorbar(dots, ax=ax, format=shown)
     bar.ax.yaxis.set_minor_formatter(NullFormatter())
     bar.set_label(label or _role_label(fit, {}))
-    _log_axes(ax, predicted, None)
+    log_axes(ax, predicted)
     ax.set(xlabel="predicted", ylabel="seen above predicted (%)")
     return ax
 
 
 def objective_profile(profile: Profile, ax: Axes) -> Axes:
     """The least objective by value of one parameter, and the interval read off it."""
-    from toolkit.figures.style import colour
-
     blue, estimate = colour("full"), profile.estimate
     best = profile.objectives.min()
     ax.plot(profile.values, profile.objectives / best, color=blue, lw=1.8)
     ax.plot(estimate.value, 1, "o", color=blue, ms=7)
     if np.isfinite(profile.threshold):
-        ax.axhline(profile.threshold / best, color="#222222", lw=1, ls="--")
+        ax.axhline(profile.threshold / best, color=INK, lw=1, ls="--")
         ends = [end for end in (estimate.low, estimate.high) if np.isfinite(end)]
         for end in ends:
-            ax.axvline(end, color="#222222", lw=1, ls=":")
+            ax.axvline(end, color=INK, lw=1, ls=":")
         ax.set_ylim(
             1 - 0.1 * (profile.threshold / best - 1), 1 + 2.5 * (profile.threshold / best - 1)
         )
@@ -185,8 +183,6 @@ def objective_profile(profile: Profile, ax: Axes) -> Axes:
 
 def rival_optima(fit: Fit, ax: Axes) -> Axes:
     """Every optimum that starts came to rest in: its objective, and how many starts it drew."""
-    from toolkit.figures.style import colour
-
     objectives = [fit.objective, *(r.objective for r in fit.rivals)]
     starts = [fit.reached_best, *(r.starts for r in fit.rivals)]
     thetas = [dict(zip(fit.form.names, fit.theta, strict=True)), *(r.params for r in fit.rivals)]
@@ -197,21 +193,16 @@ def rival_optima(fit: Fit, ax: Axes) -> Axes:
     ax.scatter(ratio, places, color=shades, s=50, zorder=3)
     for place, theta, number in zip(places, thetas, starts, strict=True):
         text = "  ".join(f"{name}\u00a0{value:.3g}" for name, value in theta.items())
-        ax.annotate(
-            fill(f"{number} start{'s'[: number != 1]}:  {text}", 60), (0.02, place), xytext=(0, 9),
-            xycoords=ax.get_yaxis_transform(), textcoords="offset points", fontsize="small",
-        )  # fmt: skip
+        words = fill(f"{number} start{'s'[: number != 1]}:  {text}", 60)
+        note(ax, words, (0.02, place), (0, 9), ax.get_yaxis_transform())
     ax.set(ylim=(-0.6, len(places) - 0.3), xlabel="objective / least")
-    _log_axes(ax, np.array([1.0, max(2.0, ratio.max())]), None)
+    log_axes(ax, np.array([1.0, max(2.0, ratio.max())]))
     ax.set_yticks(places, ["best", *[f"rival {i + 1}" for i in range(len(fit.rivals))]])
     return ax
 
 
 def heldout_rollout(rollout: Rollout, ax: Axes) -> Axes:
     """Relative errors on held-out budgets by how far they lie above the cut, a line a form."""
-    import seaborn as sns
-    from matplotlib.ticker import PercentFormatter
-
     forms = list(dict.fromkeys(p.form for p in rollout.predictions if not p.reason))
     for shade, marker, form in zip(sns.color_palette("colorblind"), "osD^v", forms, strict=False):
         told = [p for p in rollout.predictions if p.form == form and not p.reason]
@@ -220,10 +211,10 @@ def heldout_rollout(rollout: Rollout, ax: Axes) -> Axes:
                 np.array(p.budgets) / p.cut, p.errors, marker + "-", color=shade, ms=4.5, lw=1.3,
                 alpha=0.35 + 0.65 * (i + 1) / len(told), label=form if i == len(told) - 1 else None,
             )  # fmt: skip
-    ax.axhline(0, color="#222222", lw=1)
+    ax.axhline(0, color=INK, lw=1)
     factors = [b / p.cut for p in rollout.predictions for b in p.budgets]
     if factors:
-        _log_axes(ax, np.array(factors), None, show=lambda v: f"{v:g}×")
+        log_axes(ax, np.array(factors), show=lambda v: f"{v:g}×")
     ax.yaxis.set_major_formatter(PercentFormatter(1, decimals=None))
     ax.set(xlabel="held-out budget / largest fitted", ylabel="predicted above seen")
     if forms:
@@ -233,16 +224,13 @@ def heldout_rollout(rollout: Rollout, ax: Axes) -> Axes:
 
 def _law(fit: Fit, columns: Mapping[str, str]) -> dict[str, Figure]:
     label, name = _role_label(fit, columns), columns.get("loss", "loss")
-    alone = len(fit.form.roles) == 1
     free = [n for n, low, high in zip(fit.form.names, fit.low, fit.high, strict=True) if low < high]
     figures = {
-        "fit": _one(
-            (lambda ax: fit_with_band(fit, ax, label=label, name=name))
-            if alone
-            else (lambda ax: seen_by_predicted(fit, ax))
-        ),
-        "residuals": _one(lambda ax: residuals(fit, ax, label=label)),
-        "rivals": _one(lambda ax: rival_optima(fit, ax)),
+        "fit": _one(fit_with_band, fit, label=label, name=name)
+        if len(fit.form.roles) == 1
+        else _one(seen_by_predicted, fit),
+        "residuals": _one(residuals, fit, label=label),
+        "rivals": _one(rival_optima, fit),
     }
     if fit.n_points <= PROFILED:
         figures["profiles"] = _profiles([profile(fit, name) for name in free])
@@ -250,8 +238,6 @@ def _law(fit: Fit, columns: Mapping[str, str]) -> dict[str, Figure]:
 
 
 def _profiles(profiles: list[Profile]) -> Figure:
-    from matplotlib.figure import Figure
-
     columns = min(3, len(profiles))
     rows = -(-len(profiles) // columns)
     figure = Figure(figsize=(4 * columns, 3.2 * rows), layout="constrained")
@@ -264,32 +250,27 @@ def _profiles(profiles: list[Profile]) -> Figure:
 
 
 def _isoflop(fit: IsoFlopFit) -> dict[str, Figure]:
-    from toolkit.figures import budget_colours, budget_legend, parabolas
-
-    def bowls(ax: Axes) -> None:
-        shades = budget_colours([m.budget_flop for m in fit.minima])
-        parabolas(fit, ax, colours=shades)
-        budget_legend(ax, shades, marks="parabolas", loc="upper left", bbox_to_anchor=(1.0, 1.0))
-
-    figures = {"parabolas": _one(bowls)}
+    figures = {"parabolas": _one(_bowls, fit)}
     for law in (fit.params_law, fit.tokens_law, fit.loss_law):
         if law.usable:
-            figures[f"{law.quantity}-law"] = _one(partial(fit_with_band, law))
+            figures[f"{law.quantity}-law"] = _one(fit_with_band, law)
     return figures
 
 
-def _one(draw: Callable[[Axes], object]) -> Figure:
-    from toolkit.figures.style import single
+def _bowls(fit: IsoFlopFit, ax: Axes) -> None:
+    shades = budget_colours([m.budget_flop for m in fit.minima])
+    parabolas(fit, ax, colours=shades)
+    budget_legend(ax, shades, marks="parabolas", loc="upper left", bbox_to_anchor=(1.0, 1.0))
 
+
+def _one(draw: Callable[..., object], what: object, **options: str) -> Figure:
     figure, ax = single()
-    draw(ax)
+    draw(what, ax, **options)
     return figure
 
 
 def _role_label(fit: Fit, columns: Mapping[str, str]) -> str:
     """What to call a law's first input: a known column in words, another by its name."""
-    from toolkit.figures.style import BUDGET
-
     role = fit.form.roles[0]
     column = columns.get(role, role)
     return {**ROLE_LABELS, "budget_flop": BUDGET}.get(column, column)
@@ -309,22 +290,3 @@ def _band(fit: Fit | PowerLaw, grid: Array) -> tuple[Array, Array, Array]:
         middle, drawn = fit.form.value(fit.theta, grid), fit.predict_draws(grid)
     ends = np.array([interval(column, fit.freedom) for column in drawn.T])
     return middle, ends[:, 0], ends[:, 1]
-
-
-def _log_axes(
-    ax: Axes, x: Array, y: Array | None, *, show: Callable[[float], str] | None = None
-) -> None:
-    """Log axes with readable labels, around the values given."""
-    from toolkit.figures.style import log_axis
-
-    for axis, values, limits in ((ax.xaxis, x, ax.set_xlim), (ax.yaxis, y, ax.set_ylim)):
-        if values is None:
-            continue
-        low, high = float(np.min(values)), float(np.max(values))
-        margin = 1.6 if high == low else max((high / low) ** 0.06, 1.02)
-        limits(low / margin, high * margin)
-        log_axis(axis, show or _show(high))
-
-
-def _show(high: float) -> Callable[[float], str]:
-    return scientific if high >= 1e10 else count if high >= 1e3 else lambda value: f"{value:g}"

@@ -5,9 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
-from toolkit.figures.style import LOSS, budget_colours, budget_legend, outer_labels, panels
+from toolkit.figures.style import (
+    LOSS,
+    budget_colours,
+    budget_legend,
+    log_axis,
+    note,
+    outer_labels,
+    panels,
+)
 from toolkit.recipe.repeats import Repeats
 from toolkit.text import count
 from toolkit.words import method_name
@@ -24,18 +31,8 @@ def loss_by_repeats_panels(found: Sequence[Repeats]) -> Figure:
         for line in lines:
             ax.plot(line.epochs, line.losses, "o-", color=shades[line.budget_flop], ms=4.5, lw=1.6)
             for epochs, loss, distinct in zip(line.epochs, line.losses, line.distinct, strict=True):
-                ax.annotate(
-                    count(distinct),
-                    (epochs, loss),
-                    xytext=(0, 6),
-                    textcoords="offset points",
-                    ha="center",
-                    fontsize="x-small",
-                )
-        ax.set_xscale("log")
-        ax.xaxis.set_major_locator(LogLocator(subs=(1.0, 3.0)))
-        ax.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-        ax.xaxis.set_minor_formatter(NullFormatter())
+                note(ax, count(distinct), (epochs, loss), (0, 6), ha="center", fontsize="x-small")
+        log_axis(ax.xaxis, "{:g}".format)
         ax.margins(y=0.12)
         ax.set(
             xlabel="times each pair was seen",

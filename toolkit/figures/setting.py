@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -9,7 +10,16 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
 
-from toolkit.figures.style import LOSS, RING, budget_colours, budget_legend, outer_labels, panels
+from toolkit.figures.scene import Scene, canvas
+from toolkit.figures.style import (
+    INK,
+    LOSS,
+    RING,
+    budget_colours,
+    budget_legend,
+    outer_labels,
+    panels,
+)
 from toolkit.methods import SETTINGS
 from toolkit.recipe.study import Cell, Study
 from toolkit.text import count
@@ -30,6 +40,31 @@ def loss_by_setting_panels(study: Study, method: str, setting: str) -> Figure:
     outer_labels(axes)
     budget_legend(figure, shades, loc="outside right upper")
     return figure
+
+
+class SettingScene(Scene[float]):
+    """Loss against a setting at one size: in bold at the budget tried nearest to that asked.
+
+    Args:
+        sizes: By size, cells (`varied_cells`); colours are the same at every size.
+    """
+
+    def __init__(self, sizes: Mapping[float, Sequence[Cell]], size: float, setting: str) -> None:
+        self.cells = sizes[size]
+        figure = canvas()
+        ax = figure.add_axes((0.075, 0.14, 0.70, 0.77))
+        shades = budget_colours({cell.budget_flop for cells in sizes.values() for cell in cells})
+        loss_by_setting(self.cells, setting, ax, colours=shades)
+        budget_legend(figure, shades, loc="upper left", bbox_to_anchor=(0.79, 0.95))
+        (self.bold,) = ax.plot([], [], "-", color=INK, lw=4, alpha=0.35, zorder=2)
+        super().__init__(figure, [self.bold])
+
+    def move(self, answer: float) -> None:
+        near = self.nearest(answer)
+        self.bold.set_data(near.values, near.losses)
+
+    def nearest(self, budget_flop: float) -> Cell:
+        return min(self.cells, key=lambda c: abs(math.log(c.budget_flop / budget_flop)))
 
 
 def varied_cells(study: Study, method: str, setting: str) -> dict[float, list[Cell]]:

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import matplotlib as mpl
+import numpy as np
 import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.axis import Axis
@@ -18,15 +19,16 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
+from toolkit.laws.optimiser import Array
 from toolkit.methods import METHODS
 from toolkit.recipe.study import Study
-from toolkit.text import scientific
+from toolkit.text import count, scientific
 from toolkit.words import method_name
 
 COLOURS = {name: method.colour for name, method in METHODS.items()}
 MARKERS = {name: method.marker for name, method in METHODS.items()}
 OTHER_COLOUR, OTHER_MARKER = "#555555", "P"
-INK, FAINT, BAND = "#222222", "#e9e9e9", "#F0E442"
+INK, QUIET, FAINT, BAND = "#222222", "#777777", "#e9e9e9", "#F0E442"
 RING: dict[str, Any] = {"mfc": "none", "mec": INK, "mew": 1.1, "zorder": 5}
 STAR: dict[str, Any] = {"marker": "*", "mec": INK, "mew": 0.8, "zorder": 6}
 REACH = 4.0  # Laws are drawn so far beyond the budgets tried.
@@ -87,8 +89,8 @@ def budget_legend(
     if marks:
         lines.append(Line2D([], [], ls="", ms=9, mfc="#bbbbbb", label="minimum, 95 %", **STAR))
     if marks == "law":
-        lines.append(Line2D([], [], color="#777777", lw=1.8, label="law"))
-        lines.append(Line2D([], [], color="#777777", lw=1.4, ls=":", label="parabola"))
+        lines.append(Line2D([], [], color=QUIET, lw=1.8, label="law"))
+        lines.append(Line2D([], [], color=QUIET, lw=1.4, ls=":", label="parabola"))
     if marks == "parabolas":
         ring = Line2D([], [], ls="", marker="o", ms=10, label="best tried,\nno minimum", **RING)
         lines.append(ring)
@@ -159,6 +161,32 @@ def log_axis(axis: Axis, show: Callable[[float], str]) -> None:
     axis.set_major_locator(LogLocator(subs=subs))
     axis.set_major_formatter(FuncFormatter(lambda value, _: show(value)))
     axis.set_minor_formatter(NullFormatter())
+
+
+def log_axes(
+    ax: Axes, x: Array, y: Array | None = None, *, show: Callable[[float], str] | None = None
+) -> None:
+    """Log axes with readable labels, around the values given."""
+    for axis, values, limits in ((ax.xaxis, x, ax.set_xlim), (ax.yaxis, y, ax.set_ylim)):
+        if values is None:
+            continue
+        low, high = float(np.min(values)), float(np.max(values))
+        margin = 1.6 if high == low else max((high / low) ** 0.06, 1.02)
+        limits(low / margin, high * margin)
+        log_axis(axis, show or _show(high))
+
+
+def _show(high: float) -> Callable[[float], str]:
+    return scientific if high >= 1e10 else count if high >= 1e3 else lambda value: f"{value:g}"
+
+
+def note(
+    ax: Axes, words: str, place: tuple[float, float], off: tuple[float, float],
+    coordinates: Any = "data", **look: Any,
+) -> None:  # fmt: skip
+    """Small words so many points (right, up) off a place."""
+    look = {"fontsize": "small", "xycoords": coordinates, **look}
+    ax.annotate(words, place, xytext=off, textcoords="offset points", **look)
 
 
 def budget_label(study: Study) -> str:

@@ -7,7 +7,7 @@ import math
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from toolkit.figures.style import INK, LOSS, MARKERS, OTHER_MARKER, RING, colour, scale
+from toolkit.figures.style import INK, LOSS, RING, colour, marker, scale
 from toolkit.recipe.trial import Trial, Tried
 from toolkit.text import count, scientific
 from toolkit.words import method_name
@@ -28,7 +28,7 @@ def predicted_and_measured(trial: Trial) -> Figure:
         if math.isfinite(low + high):
             ax.plot([low, high], [y, y], color=shade, lw=7, alpha=0.3, solid_capstyle="butt")
         ax.plot(one.predicted.value, y, "|", color=shade, ms=15, mew=2.5)
-        ax.plot(one.measured, y, MARKERS.get(one.method, OTHER_MARKER), color=INK, ms=7)
+        ax.plot(one.measured, y, marker(one.method), color=INK, ms=7)
         if one.followed:
             ax.plot(one.measured, y, "o", ms=15, **RING)
     ax.set_yticks(range(len(lines)), [_name(one) for one in lines])

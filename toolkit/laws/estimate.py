@@ -30,6 +30,11 @@ class Estimate:
     high: float = math.nan
     extrapolated: bool = False
 
+    @property
+    def is_told(self) -> bool:
+        """Whether a best size or amount lies, with its interval, within all that was searched."""
+        return self.low > 0 and math.isfinite(self.high)
+
 
 def interval(draws: Array, freedom: int, level: float = LEVEL) -> tuple[float, float]:
     """The expanded percentile interval of resampled values (R,); NaN draws are left out.

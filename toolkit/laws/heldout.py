@@ -11,10 +11,10 @@ import pandas as pd
 
 from toolkit.errors import ToolkitError, nearest
 from toolkit.laws.diagnosis import needed
-from toolkit.laws.fitting import fit
+from toolkit.laws.fitting import Fit, fit
 from toolkit.laws.forms import form
 from toolkit.laws.forms.bounded import CEILING
-from toolkit.laws.isoflop import fit_isoflop
+from toolkit.laws.isoflop import IsoFlopFit, fit_isoflop
 from toolkit.laws.optimiser import Array, Mask
 from toolkit.laws.table import check
 
@@ -91,7 +91,7 @@ def predict_above(
         ToolkitError: The cut leaves no budget on one side, or the table is wrong.
     """
     names = {"params": params, "tokens": tokens, "budget": budget, "loss": loss}
-    return _predict(_Optima.of(table, names, candidates), float(cut), forms, starts)
+    return _predict(Optima.of(table, names, candidates), float(cut), forms, starts)
 
 
 def roll(
@@ -111,7 +111,7 @@ def roll(
         ToolkitError: The table is wrong, or has fewer than two budgets.
     """
     names = {"params": params, "tokens": tokens, "budget": budget, "loss": loss}
-    optima = _Optima.of(table, names, candidates)
+    optima = Optima.of(table, names, candidates)
     predictions = [
         p for cut in optima.budgets[:-1] for p in _predict(optima, float(cut), forms, starts)
     ]
@@ -139,9 +139,10 @@ def roll(
 
 
 @dataclass(frozen=True)
-class _Optima:
+class Optima:
     """Runs, the optimum of each budget by its own parabola, and chance where it is known."""
 
+    fitted: IsoFlopFit
     runs: dict[str, Array]
     budgets: Array
     loss: Array
@@ -150,7 +151,7 @@ class _Optima:
     chance: float
 
     @classmethod
-    def of(cls, table: pd.DataFrame, names: dict[str, str], candidates: float | None) -> _Optima:
+    def of(cls, table: pd.DataFrame, names: dict[str, str], candidates: float | None) -> Optima:
         fitted = fit_isoflop(
             table,
             x=names["params"],
@@ -163,52 +164,60 @@ class _Optima:
             raise ToolkitError(
                 "predicting held-out budgets needs at least two budgets; the table has one"
             )
-        inside = [m.status == "interior" for m in fitted.minima]
         roles = {n: c for n, c in names.items() if n != "tokens" or c in table.columns}
+        places = [
+            (m.params.value, m.tokens.value)
+            if m.status == "interior"
+            else (m.best_params, m.best_tokens)
+            for m in fitted.minima
+        ]
+        params, tokens = np.array(places).T
         return cls(
+            fitted,
             check(table, roles).columns,
             np.array([m.budget_flop for m in fitted.minima]),
             np.array(fitted.loss_law.values),
-            np.array(
-                [
-                    m.params.value if i else m.best_params
-                    for m, i in zip(fitted.minima, inside, strict=True)
-                ]
-            ),
-            np.array(
-                [
-                    m.tokens.value if i else m.best_tokens
-                    for m, i in zip(fitted.minima, inside, strict=True)
-                ]
-            ),
+            params,
+            tokens,
             math.log(candidates) if candidates else math.nan,
         )
 
+    def below(self, cut: float) -> Mask:
+        """(m,) which budgets are no larger than the cut."""
+        return self.budgets <= cut * (1 + 1e-9)
+
 
 def _predict(
-    optima: _Optima, cut: float, forms: Sequence[str] | None, starts: int
+    optima: Optima, cut: float, forms: Sequence[str] | None, starts: int
 ) -> tuple[Prediction, ...]:
-    below = optima.budgets <= cut * (1 + 1e-9)
+    known = [name for name in KNOWN if name != "bounded" or optima.chance > 0]
+    return tuple(judge(optima, cut, name, starts)[0] for name in forms or known)
+
+
+def judge(optima: Optima, cut: float, name: str, starts: int) -> tuple[Prediction, Fit | None]:
+    """What a form, fitted up to the cut, says of the budgets above; and its law, if it has one."""
+    below = optima.below(cut)
     if not below.any() or below.all():
         raise ToolkitError(
             f"a cut at {cut:g} FLOP leaves no budget on one side; the budgets go from "
             f"{optima.budgets[0]:g} to {optima.budgets[-1]:g}"
         )
-    above = ~below
-    seen = optima.loss[above]
-    predictions = []
-    for name in forms or [name for name in KNOWN if name != "bounded" or optima.chance > 0]:
-        try:
-            predicted = _ask(optima, below, name, starts)
-        except ToolkitError as error:
-            if name not in KNOWN:
-                raise
-            predictions.append(Prediction(name, cut, (), (), (), (), str(error)))
-            continue
-        columns = (optima.budgets[above], seen, predicted, predicted / seen - 1)
-        b, s, p, e = (tuple(map(float, column)) for column in columns)
-        predictions.append(Prediction(name, cut, b, s, p, e, ""))
-    return tuple(predictions)
+    try:
+        law = _fit_below(optima, below, name, starts)
+    except ToolkitError as error:
+        if name not in KNOWN:
+            raise
+        return Prediction(name, cut, (), (), (), (), str(error)), None
+    seen, predicted = optima.loss[~below], optimal_losses(law, optima, ~below)
+    columns = (optima.budgets[~below], seen, predicted, predicted / seen - 1)
+    b, s, p, e = (tuple(map(float, column)) for column in columns)
+    return Prediction(name, cut, b, s, p, e, ""), law
+
+
+def optimal_losses(law: Fit, optima: Optima, some: Mask) -> Array:
+    """(m,) a law's losses at the optimum of some budgets."""
+    inputs = (optima.budgets,) if len(law.form.roles) == 1 else (optima.params, optima.tokens)
+    return law.form.value(law.theta, np.stack(inputs)[:, some])
 
 
 def _enough(name: str, runs: int) -> None:
@@ -218,13 +227,10 @@ def _enough(name: str, runs: int) -> None:
         raise ToolkitError(f"{name} needs at least {wanted} runs to be judged; there are {runs}")
 
 
-def _ask(optima: _Optima, below: Mask, name: str, starts: int) -> Array:
-    """(m,) the form's optimal losses above the cut."""
-    above = ~below
+def _fit_below(optima: Optima, below: Mask, name: str, starts: int) -> Fit:
     if name in ("power", "saturating"):
         _enough(name, int(below.sum()))
-        law = fit(name, optima.budgets[below], optima.loss[below], starts=starts)
-        return law.form.value(law.theta, optima.budgets[above])
+        return fit(name, optima.budgets[below], optima.loss[below], starts=starts)
     if name not in KNOWN:
         raise ToolkitError(f"no held-out prediction with form {name!r}{nearest(name, KNOWN)}")
     runs, pinned = optima.runs, {}
@@ -236,8 +242,7 @@ def _ask(optima: _Optima, below: Mask, name: str, starts: int) -> Array:
             raise ToolkitError("bounded needs to know over how many candidates the loss was taken")
         some, pinned = some & (runs["loss"] < optima.chance), {CEILING: optima.chance}
     _enough(name, int(some.sum()))
-    law = fit(
+    return fit(
         name, np.stack([runs["params"][some], runs["tokens"][some]]), runs["loss"][some],
         pinned=pinned, starts=starts,
     )  # fmt: skip
-    return law.form.value(law.theta, np.stack([optima.params[above], optima.tokens[above]]))

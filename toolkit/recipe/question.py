@@ -105,6 +105,8 @@ class Question:
     """One question to a study: a budget and its limits, and the decoders that they allow."""
 
     def __init__(self, study: Study, budget_flop: float, limits: Limits = UNLIMITED) -> None:
+        if not (budget_flop > 0 and math.isfinite(budget_flop)):
+            raise ToolkitError(f"budget_flop must be a positive finite number, not {budget_flop}")
         self.study, self.budget_flop, self.limits = study, budget_flop, limits
         every = {d.params: d for d in self.study.hand}
         for name in limits.decoders:
@@ -310,7 +312,7 @@ class Question:
         if decoder.params in (min(sizes), max(sizes)) and len(sizes) > 1:
             side = "smallest" if decoder.params == min(sizes) else "largest"
             found.append(Finding("size-at-edge", {"side": side, "decoder": decoder.name}))
-        if not math.isfinite(ideal.params.low + ideal.params.high) or ideal.params.low == 0:
+        if not ideal.params.is_told:
             found.append(Finding("ideal-open"))
         if data.epochs > 1.001:
             found.append(

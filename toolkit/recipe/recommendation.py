@@ -8,7 +8,6 @@ beside it.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -17,7 +16,6 @@ import numpy as np
 import pandas as pd
 
 from toolkit.decoders import catalogued
-from toolkit.errors import ToolkitError
 from toolkit.laws import Estimate, as_json
 from toolkit.recipe.comparable import Excluded
 from toolkit.recipe.crossing import Crossing, crossings
@@ -160,10 +158,13 @@ def recommend_from(
         >>> [d2e.recommend_from(study, budget_flop=c).decoder.name for c in (1e12, 1e13)]
         ['small-15k', 'small-85k']
     """
-    if not (budget_flop > 0 and math.isfinite(budget_flop)):
-        raise ToolkitError(f"budget_flop must be a positive finite number, not {budget_flop}")
     limits = Limits(max_pairs, max_params, queries, tuple(decoders))
-    asked = Question(study, budget_flop, limits)
+    return recipe_for(Question(study, budget_flop, limits))
+
+
+def recipe_for(asked: Question) -> Recipe:
+    """The recipe that answers a question."""
+    study, budget_flop, limits = asked.study, asked.budget_flop, asked.limits
     losses = {method: asked.losses(method) for method in study.methods}
     predicted = {method: np.exp(np.log(draws).mean(axis=0)) for method, draws in losses.items()}
     method, place = min(
@@ -186,9 +187,9 @@ def recommend_from(
     return Recipe(
         budget_flop=budget_flop,
         convention=study.convention,
-        max_pairs=max_pairs,
-        max_params=max_params,
-        queries=queries,
+        max_pairs=limits.max_pairs,
+        max_params=limits.max_params,
+        queries=limits.queries,
         method=method,
         decoder=decoder,
         loss=loss,

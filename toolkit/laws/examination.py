@@ -6,23 +6,16 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
 from toolkit.errors import ToolkitError
-from toolkit.laws import Fit, IsoFlopFit, Prediction, fit, fit_isoflop, predict_above
-from toolkit.laws.forms.bounded import CEILING
-from toolkit.laws.optimiser import Array
-from toolkit.text import scientific
+from toolkit.laws.fitting import Fit
+from toolkit.laws.heldout import Optima, Prediction, judge, optimal_losses
+from toolkit.laws.optimiser import Array, Mask
+from toolkit.laws.parabola import Parabola
 
-FORMS = {
-    "bounded: E + (ln K − E) x/(1 + x)": "bounded",
-    "parametric: E + A N⁻ᵃ + B D⁻ᵇ": "parametric",
-    "saturating: E + A C⁻ᵃ": "saturating",
-    "power: A C⁻ᵃ": "power",
-}
-GRID = 60
-Mask = npt.NDArray[np.bool_]
+COLUMNS = {name: name for name in ("params", "tokens", "loss")} | {"budget": "budget_flop"}
+GRID, STARTS = 60, 50
 
 
 @dataclass(frozen=True)
@@ -60,29 +53,6 @@ class Examination:
         errors = np.array(self.prediction.errors)
         return float(np.sqrt(np.mean(errors**2))) if errors.size else math.nan
 
-    def in_words(self) -> str:
-        """What the picture shows, in sentences."""
-        start = f"{self.n_points} runs kept, budgets up to {scientific(self.cut)} FLOP fitted. "
-        if self.reason:
-            return f"{start}No {self.form} law: {self.reason}."
-        values = ", ".join(f"{name} = {value:.3g}" for name, value in self.parameters.items())
-        known = self.residuals[np.isfinite(self.residuals)]
-        spread = float(np.sqrt(np.mean(known**2))) if known.size else math.nan
-        said = [
-            f"{scientific(budget)}: {predicted:.3f} predicted, {seen:.3f} seen ({error:+.1%})"
-            for budget, seen, predicted, error in zip(
-                self.prediction.budgets,
-                self.prediction.seen,
-                self.prediction.predicted,
-                self.prediction.errors,
-                strict=True,
-            )
-        ]
-        return (
-            f"{start}{self.form}: {values}. Residuals of the runs {spread:.2%}; held-out error "
-            f"{self.held_out_error:.2%} ({'; '.join(said)})."
-        )
-
 
 def examine(rows: pd.DataFrame, form: str, *, held_out: int, keep: Mask) -> Examination:
     """Fit `form` to the kept rows of one method, all budgets but the largest `held_out`.
@@ -103,36 +73,17 @@ def examine(rows: pd.DataFrame, form: str, *, held_out: int, keep: Mask) -> Exam
             "hold out fewer budgets"
         )
     cut = float(budgets[-1 - held_out])
-    candidates = _candidates(kept)
-    (prediction,) = predict_above(kept, cut, forms=[form], candidates=candidates)
-    minima = fit_isoflop(kept, resamples=0)
-    optima = _optima(minima)
-    parameters: dict[str, float] = {}
-    reason = prediction.reason
-    curves = {m.budget_flop: _parabola(minima, i) for i, m in enumerate(minima.minima)}
+    optima = Optima.of(kept, COLUMNS, _candidates(kept))
+    prediction, law = judge(optima, cut, form, STARTS)
+    curves = {m.budget_flop: _parabola(m.parabola) for m in optima.fitted.minima}
     line = (np.empty(0), np.empty(0))
-    below = optima[0] <= cut * (1 + 1e-9)
-    if not reason and form in ("bounded", "parametric"):
-        some = kept[kept["budget_flop"] <= cut * (1 + 1e-9)]
-        chance = math.log(candidates) if candidates else math.inf
-        pinned = {CEILING: chance} if form == "bounded" else {}
-        some = some[some["loss"] < chance] if pinned else some
-        x, losses = some[["params", "tokens"]].to_numpy().T, some["loss"].to_numpy()
-        law = fit(form, x, losses, pinned=pinned, starts=50)
-        parameters = {name: estimate.value for name, estimate in law.params.items()}
-        curves = {float(b): _curve(law, kept[kept["budget_flop"] == b]) for b in budgets}
-        places = [
-            (m.params.value, m.tokens.value)
-            if m.status == "interior"
-            else (m.best_params, m.best_tokens)
-            for m in minima.minima
-        ]
-        line = (optima[0], law.form.value(law.theta, np.array(places).T))
-    elif not reason:
-        law = fit(form, optima[0][below], optima[1][below], starts=50)
-        parameters = {name: estimate.value for name, estimate in law.params.items()}
+    if law is not None and len(law.form.roles) == 1:
         grid = np.geomspace(budgets[0], budgets[-1], GRID)
         line = (grid, law.form.value(law.theta, grid[None]))
+    elif law is not None:
+        curves = {float(b): _curve(law, kept[kept["budget_flop"] == b]) for b in budgets}
+        line = (optima.budgets, optimal_losses(law, optima, optima.below(math.inf)))
+    parameters = {} if law is None else {name: e.value for name, e in law.params.items()}
     residuals = np.full(len(rows), np.nan)
     for budget, (sizes, losses) in curves.items():
         here = keep & (rows["budget_flop"] == budget).to_numpy()
@@ -141,8 +92,9 @@ def examine(rows: pd.DataFrame, form: str, *, held_out: int, keep: Mask) -> Exam
             fitted = np.interp(at, np.log(sizes), losses)
             residuals[here] = rows["loss"].to_numpy()[here] / fitted - 1
     return Examination(
-        form, cut, curves, residuals, optima, line, prediction, len(kept), parameters, reason
-    )
+        form, cut, curves, residuals, (optima.budgets, optima.loss), line, prediction, len(kept),
+        parameters, prediction.reason,
+    )  # fmt: skip
 
 
 def _candidates(rows: pd.DataFrame) -> float | None:
@@ -151,13 +103,7 @@ def _candidates(rows: pd.DataFrame) -> float | None:
     return float(known.pop()) if len(known) == 1 else None
 
 
-def _optima(fitted: IsoFlopFit) -> tuple[Array, Array]:
-    losses = [m.loss.value if m.status == "interior" else m.best_loss for m in fitted.minima]
-    return np.array([m.budget_flop for m in fitted.minima]), np.array(losses)
-
-
-def _parabola(fitted: IsoFlopFit, index: int) -> tuple[Array, Array]:
-    parabola = fitted.minima[index].parabola
+def _parabola(parabola: Parabola) -> tuple[Array, Array]:
     if not parabola.curved:
         return np.empty(0), np.empty(0)
     sizes = np.geomspace(parabola.sizes[0], parabola.sizes[-1], GRID)

@@ -4,7 +4,9 @@ import numpy as np
 import pytest
 
 from toolkit.errors import ToolkitError
-from toolkit.explorer.examine import FORMS, examine
+from toolkit.explorer.words import examination_in_words
+from toolkit.laws.examination import examine
+from toolkit.laws.heldout import KNOWN
 from toolkit.synthetic import BUDGETS, TRUTH, run_table
 
 
@@ -35,7 +37,7 @@ def test_the_bounded_law_ends_at_chance_and_must_know_it(rows, everything):
     assert result.parameters["ceiling"] == pytest.approx(math.log(rows["candidates"][0]))
     assert result.held_out_error < 0.1 and len(result.curves) == len(BUDGETS) + 1
     unknown = examine(rows.drop(columns="candidates"), "bounded", held_out=1, keep=everything)
-    assert "candidates" in unknown.reason and "No bounded law" in unknown.in_words()
+    assert "candidates" in unknown.reason and "No bounded law" in examination_in_words(unknown)
 
 
 @pytest.mark.parametrize("form", ["power", "saturating"])
@@ -63,7 +65,7 @@ def test_runs_left_out_have_no_residual_and_move_the_fit(rows, everything):
 def test_too_few_budgets_for_a_law_are_said_in_words(rows, everything):
     result = examine(rows, "saturating", held_out=4, keep=everything)
     assert "needs at least 5" in result.reason
-    assert "No saturating law" in result.in_words()
+    assert "No saturating law" in examination_in_words(result)
     assert math.isnan(result.held_out_error) and not len(result.line[0])
 
 
@@ -72,7 +74,7 @@ def test_nothing_left_to_judge_by_is_refused(rows, everything):
         examine(rows, "power", held_out=6, keep=everything)
 
 
-@pytest.mark.parametrize("form", FORMS.values())
+@pytest.mark.parametrize("form", KNOWN)
 def test_the_words_name_the_held_out_error(rows, everything, form):
     result = examine(rows, form, held_out=1, keep=everything)
-    assert f"held-out error {result.held_out_error:.2%}" in result.in_words()
+    assert f"held-out error {result.held_out_error:.2%}" in examination_in_words(result)
