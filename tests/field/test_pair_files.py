@@ -172,11 +172,11 @@ def test_a_row_with_too_many_cells_is_named(tmp_path, kind):
     ("name", "data", "complaint"),
     [
         ("a.jsonl.gz", b"not packed", "is not a whole gzip file"),
-        ("a.csv.gz", gzip.compress(csv().encode())[:-9], "is not a whole gzip file"),
+        ("a.csv.gz", gzip.compress(csv().encode(), mtime=0)[:-9], "is not a whole gzip file"),
         ("a.jsonl", jsonl().encode("utf-16-le"), "zero byte in its first letters"),
         ("a.csv", "query,positive\nq,\xfc\n".encode("latin-1"), "line 2, is not UTF-8"),
         ("a.jsonl", codecs.BOM_UTF16_LE + b"\x00\xd8a", "begins as UTF-16 but is not"),
-        ("a.parquet.gz", gzip.compress(b"PAR1 no PAR1"), "is not a readable Parquet file"),
+        ("a.parquet.gz", gzip.compress(b"PAR1 no PAR1", mtime=0), "is not a readable Parquet file"),
         ("a.csv", b"query,positive,positive\nq,p,p\n", "two columns 'positive'"),
         ("a.csv", b"text,label\nq,p\n", "query_column, positive_column"),
         ("a.csv", b'query,positive\nq,p\nq,"p\nq,p\n', "line 3, opens a quote .* that is never"),
