@@ -65,9 +65,10 @@ def parts(replicates: int) -> dict[str, list[Callable[[], Truth]]]:
     """What is asked, by name."""
     best, unique = study()
     found: dict[str, list[Callable[[], Truth]]] = {
-        "simulated": [lambda s=s: simulated(s, stream=STREAM) for s in range(replicates)],
+        "simulated": [lambda s=s: simulated(s, STREAM) for s in range(replicates)],
         "simulated, law nearly right": [
-            lambda s=s: simulated(s, 0.02, 0.01, 0.0, stream=STREAM) for s in range(replicates)
+            lambda s=s: simulated(s, STREAM, decoder=0.02, smooth=0.01, anomaly=0.0)
+            for s in range(replicates)
         ],
     }
     found["drawn worlds, the law exact"] = [

@@ -46,13 +46,11 @@ LAWS = {
         "E + A*params**-alpha + B*tokens**-beta + F*params**-gamma*tokens**-delta",
     ),
 }
-# Published with the pools: the mean over their own ten laws and more.
+# Published with the pools: the mean over laws of their own.
 PUBLISHED = {
-    "data-constrained": {"random": (-0.74, -0.36, 0.12), "V-optimal": (0.58, 0.83, 0.85),
-                         "theirs": (0.73, 0.85, 0.86)},
-    "farseer": {"random": (-0.77, 0.78, 0.79), "V-optimal": (0.67, 0.87, 0.92),
-                "theirs": (0.60, 0.88, 0.93)},
-}  # fmt: skip
+    "data-constrained": {"random": (-0.74, -0.36, 0.12), "V-optimal": (0.58, 0.83, 0.85)},
+    "farseer": {"random": (-0.77, 0.78, 0.79), "V-optimal": (0.67, 0.87, 0.92)},
+}
 
 
 @dataclass(frozen=True, eq=False)
@@ -80,7 +78,7 @@ class Market:
         table = read_table(name)
         pool, target = (table[table["part"] == part] for part in ("pool", "target"))
         loss = pool["loss"].to_numpy()
-        if law in LAWS and law == name:
+        if law == name:
             chosen = form(law)
             columns = ["params", "tokens", "unique_tokens"]
         else:
@@ -155,10 +153,8 @@ def greedy(market: Market, worth: Worth) -> list[np.ndarray]:
                 break
             if len(bought) > len(width) and len(bought) >= 1.15 * fitted:
                 phi, fitted = market.ends(np.array(bought), 24, phi), len(bought)
-            known = market.slopes(phi, market.z[:, bought]) if bought else np.zeros((1, 0, 1))
-            precision = np.diag(width**-2.0)[None] + (
-                np.einsum("snk,snl->skl", known, known) / NOISE**2 if bought else 0.0
-            )
+            known = market.slopes(phi, market.z[:, np.array(bought, int)])
+            precision = np.diag(width**-2.0) + np.einsum("snk,snl->skl", known, known) / NOISE**2
             covariance = np.linalg.inv(
                 np.broadcast_to(precision, (len(phi), *precision.shape[-2:]))
             )

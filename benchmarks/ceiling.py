@@ -71,7 +71,7 @@ class Decoders:
 
 def regret(seed: int, runs: int) -> float:
     """Per cent above the best, after `runs` equal runs for a tenth of the target."""
-    simulation, own, rng = drawn_simulation(seed, stream=STREAM)
+    simulation, own, rng = drawn_simulation(seed, STREAM)
     pool, share = simulation.pool, SPEND / max(runs, 1)
     known = Decoders(simulation, np.random.default_rng([6, seed]), share)
     for _ in range(runs):

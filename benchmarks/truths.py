@@ -103,9 +103,9 @@ class Simulation:
         return own
 
 
-def simulated(seed: int, *args: float, stream: int = 0) -> Truth:
+def simulated(seed: int, stream: int = 0, **misfit: float) -> Truth:
     """One truth: constants around those of the study of few pairs, drawn by `seed`."""
-    simulation, own, rng = drawn_simulation(seed, *args, stream=stream)
+    simulation, own, rng = drawn_simulation(seed, stream, **misfit)
 
     def clean(choice: np.ndarray, flop: np.ndarray) -> np.ndarray:
         return simulation.losses(choice, flop, own)
@@ -119,7 +119,7 @@ def simulated(seed: int, *args: float, stream: int = 0) -> Truth:
 
 
 def drawn_simulation(
-    seed: int, decoder: float = 0.08, smooth: float = 0.04, anomaly: float = 0.5, stream: int = 0
+    seed: int, stream: int = 0, decoder: float = 0.08, smooth: float = 0.04, anomaly: float = 0.5
 ) -> tuple[Simulation, np.ndarray, np.random.Generator]:
     """A law by `seed`, how decoders (2, J) stand off it, and what the noise is drawn by."""
     rng = np.random.default_rng([18, stream, seed])

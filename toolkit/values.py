@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import reprlib
 import types
+from collections.abc import Iterable
 from dataclasses import fields
 from functools import cache
 from typing import Any, get_args, get_origin, get_type_hints
@@ -17,6 +18,14 @@ def one_of(name: str, value: str, known: tuple[str, ...]) -> None:
     """Raises ToolkitError, with the nearest names, unless `value` is one of the known."""
     if value not in known:
         raise ToolkitError(f"unknown {name} {value!r}{nearest(value, known)}")
+
+
+def repeated(names: Iterable[str]) -> str | None:
+    """The first name that occurs more than once; None if each is one thing's alone."""
+    given = list(names)
+    if len(set(given)) == len(given):
+        return None
+    return next(name for name in given if given.count(name) > 1)
 
 
 @cache

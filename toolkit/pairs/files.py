@@ -19,7 +19,7 @@ from typing import IO, Any
 
 from toolkit.errors import SurroundingsError, ToolkitError
 from toolkit.pairs.pair import Pair
-from toolkit.values import is_text
+from toolkit.values import is_text, repeated
 
 FORMATS = (".jsonl", ".ndjson", ".csv", ".tsv", ".parquet")
 # The column names in which pairs come: ours, sentence-transformers', FlagEmbedding's, and plain.
@@ -336,12 +336,9 @@ def json_of(line: str, where: str) -> Any:
     """
 
     def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-        values = dict(pairs)
-        if len(values) < len(pairs):
-            names = [name for name, _ in pairs]
-            twice = next(name for name in names if names.count(name) > 1)
-            raise BadLine(f"{where} gives {twice!r} twice; rename one")
-        return values
+        if (name := repeated(name for name, _ in pairs)) is not None:
+            raise BadLine(f"{where} gives {name!r} twice; rename one")
+        return dict(pairs)
 
     try:
         return json.loads(line, object_pairs_hook=once)

@@ -25,6 +25,7 @@ from toolkit.pairs.files import (
     separated,
     whole,
 )
+from toolkit.values import repeated
 
 # Under which names texts come.
 COLUMNS = ("text", "sentence", "content", "passage", "document", "body", "positive", "answer")
@@ -156,8 +157,8 @@ def _once(names: list[str], where: str) -> list[str]:
     Raises:
         ToolkitError: One is.
     """
-    if twice := next((name for name in names if name and names.count(name) > 1), None):
-        raise ToolkitError(f"{where} has two columns {twice!r}; rename one")
+    if name := repeated(filter(None, names)):
+        raise ToolkitError(f"{where} has two columns {name!r}; rename one")
     return names
 
 

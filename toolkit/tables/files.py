@@ -27,6 +27,7 @@ from toolkit.tables.numbers import (
     has_number_with_comma,
     with_points,
 )
+from toolkit.values import repeated
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -168,12 +169,9 @@ def _lines(text: str) -> list[dict[str, Any]]:
 
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     """An object; JSON itself would take the last of two values of one name and say nothing."""
-    row = dict(pairs)
-    if len(row) < len(pairs):
-        names = [name for name, _ in pairs]
-        twice = next(name for name in names if names.count(name) > 1)
-        raise ToolkitError(f"gives {twice!r} twice in one row: rename one of them")
-    return row
+    if (name := repeated(name for name, _ in pairs)) is not None:
+        raise ToolkitError(f"gives {name!r} twice in one row: rename one of them")
+    return dict(pairs)
 
 
 def _table_of(rows: list[dict[str, Any]]) -> pd.DataFrame:
