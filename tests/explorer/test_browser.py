@@ -163,11 +163,21 @@ def press(browser, element, key, times=1):
         element.send_keys(key)
 
 
+def agree(browser):
+    """Whether nothing is on its way any more: what is typed before that may be overwritten."""
+    twin = visible(browser, TWIN).get_attribute("value")
+    handle = float(visible(browser, SLIDER).get_attribute("aria-valuetext"))
+    return abs(math.log10(read_number(twin)) - handle) < STEP and (
+        f"For {twin} FLOP" in label(browser)
+    )
+
+
 def test_the_budget_moves_by_keyboard_and_the_page_does_not_jump(opened):
     before, words, tall = painted(opened), said(opened), height(opened)
     press(opened, visible(opened, SLIDER), Keys.ARROW_LEFT, times=30)
     wait_for("other words", lambda: said(opened) != words)
     wait_for("another picture", lambda: painted(opened) != before)
+    wait_for("slider, field and picture to agree", lambda: agree(opened))
     assert height(opened) == tall
     twin = visible(opened, TWIN)
     press(opened, twin, Keys.CONTROL + "a")
@@ -184,13 +194,7 @@ def test_dragging_ends_at_the_last_value_with_fewer_pictures_than_moves(opened):
         actions = actions.move_by_offset(1, 0)
     actions.release().perform()
 
-    def settled():
-        twin = visible(opened, TWIN).get_attribute("value")
-        handle = float(visible(opened, SLIDER).get_attribute("aria-valuetext"))
-        here = abs(math.log10(read_number(twin)) - handle) < STEP
-        return here and f"For {twin} FLOP" in label(opened) and turn(opened) > before
-
-    wait_for("slider, field and picture to agree", settled)
+    wait_for("slider, field and picture to agree", lambda: agree(opened) and turn(opened) > before)
     assert turn(opened) - before < 60
 
 
