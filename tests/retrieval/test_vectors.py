@@ -2,6 +2,12 @@
 
 import gzip
 import json
+import os
+import resource
+import signal
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -9,10 +15,11 @@ import pyarrow.parquet as pq
 import pytest
 
 from tests.retrieval.conftest import WordEncoder, write_jsonl
-from toolkit.errors import ToolkitError
+from toolkit.errors import SurroundingsError, ToolkitError
 from toolkit.pairs.texts import TextFile
-from toolkit.retrieval.vectors import embed_file, read_vectors
+from toolkit.retrieval.vectors import embed_file
 
+ROOT = Path(__file__).resolve().parents[2]
 TEXTS = [f"text {i} " + "word " * (i * 7 % 23) for i in range(50)]
 
 
@@ -83,6 +90,119 @@ def test_it_goes_on_where_it_was(tmp_path):
     embed_file(encoder, source, target, window=16, progress=lambda done, _: seen.append(done))
     assert seen == [32, 48, 50] and encoder.calls == 3
     np.testing.assert_array_equal(np.load(target), encoder.encode(TEXTS))
+
+
+def test_vectors_that_were_not_noted_when_it_died_are_made_again(tmp_path):
+    source, target = begun(tmp_path)
+    with open(tmp_path / ".vectors.npy.part", "ab") as file:
+        file.write(b"half a window")
+    encoder = WordEncoder()
+    embed_file(encoder, source, target, window=16)
+    np.testing.assert_array_equal(np.load(target), encoder.encode(TEXTS))
+
+
+def test_notes_of_vectors_that_are_gone_are_no_use(tmp_path):
+    source, target = begun(tmp_path)
+    os.truncate(tmp_path / ".vectors.npy.part", 2000)
+    encoder = WordEncoder()
+    embed_file(encoder, source, target, window=16)
+    assert encoder.calls == 5
+    np.testing.assert_array_equal(np.load(target), encoder.encode(TEXTS))
+
+
+def resident():
+    """Bytes of this process that are in memory, mapped files among them."""
+    return int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="asks /proc")
+def test_memory_does_not_grow_with_the_file(tmp_path):
+    seen = []
+    texts = TextFile(lines(tmp_path, [f"text {i}" for i in range(6000)]))
+
+    class Wide(WordEncoder):
+        def encode(self, texts, *, side=None):
+            return np.full((len(texts), 2048), 2048**-0.5, np.float32)
+
+    embed_file(
+        Wide(), texts, tmp_path / "v.npy", window=400, progress=lambda *_: seen.append(resident())
+    )
+    assert (tmp_path / "v.npy").stat().st_size > 48e6
+    assert max(seen) - seen[3] < 12e6
+
+
+@pytest.fixture
+def full_disk():
+    """No file may be longer than a few windows; put right when called."""
+    kept = resource.getrlimit(resource.RLIMIT_FSIZE)
+    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+
+    def mended():
+        resource.setrlimit(resource.RLIMIT_FSIZE, kept)
+
+    resource.setrlimit(resource.RLIMIT_FSIZE, (40_000, kept[1]))
+    yield mended
+    mended()
+    signal.signal(signal.SIGXFSZ, handler)
+
+
+@pytest.mark.parametrize("name", ["vectors.npy", "vectors.parquet"])
+def test_a_disk_that_fills_up_is_told_and_what_is_done_is_kept(tmp_path, full_disk, name):
+    source, target = TextFile(lines(tmp_path)), tmp_path / name
+    with pytest.raises(SurroundingsError, match=r"cannot write .* free the disk"):
+        embed_file(WordEncoder(), source, target, window=16)
+    assert not target.exists()
+    full_disk()
+    seen = []
+    embed_file(WordEncoder(), source, target, window=16, progress=lambda n, _: seen.append(n))
+    assert seen == [32, 48, 50]
+
+
+def test_two_at_once_do_not_write_into_one_file(tmp_path):
+    source, target = TextFile(lines(tmp_path)), tmp_path / "vectors.npy"
+
+    class Twice(WordEncoder):
+        def encode(self, texts, *, side=None):
+            if self.calls == 2:
+                with pytest.raises(ToolkitError, match="is being made by process"):
+                    embed_file(WordEncoder(), source, target, window=16)
+            return super().encode(texts)
+
+    encoder = Twice()
+    embed_file(encoder, source, target, window=16)
+    np.testing.assert_array_equal(np.load(target), encoder.encode(TEXTS))
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["texts.txt", "vectors.npy"]
+
+
+DIES = """
+import os, signal, sys
+from pathlib import Path
+from tests.retrieval.conftest import WordEncoder
+from toolkit.pairs.texts import TextFile
+from toolkit.retrieval.vectors import embed_file
+
+def kill(done, count):
+    if done == 32:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+embed_file(WordEncoder(), TextFile(Path(sys.argv[1])), Path(sys.argv[2]), window=16, progress=kill)
+"""
+
+
+@pytest.mark.process
+@pytest.mark.parametrize("name", ["vectors.npy", "vectors.parquet"])
+def test_whoever_is_killed_goes_on_and_ends_with_the_same_bytes(tmp_path, name):
+    source, target = lines(tmp_path), tmp_path / name
+    died = subprocess.run([sys.executable, "-c", DIES, source, target], cwd=ROOT)
+    assert died.returncode == -signal.SIGKILL and not target.exists()
+    seen = []
+    embed_file(
+        WordEncoder(), TextFile(source), target, window=16, progress=lambda n, _: seen.append(n)
+    )
+    assert seen == [32, 48, 50]
+    embed_file(WordEncoder(), TextFile(source), tmp_path / f"whole-{name}", window=16)
+    assert target.read_bytes() == (tmp_path / f"whole-{name}").read_bytes()
+    assert len(list(tmp_path.iterdir())) == 3
 
 
 def test_a_file_that_changed_between_is_refused_and_nothing_is_lost(tmp_path):
@@ -167,10 +287,3 @@ def test_what_is_there_is_not_written_over(tmp_path, encoder):
     target.touch()
     with pytest.raises(ToolkitError, match="is there already"):
         embed_file(encoder, TextFile(lines(tmp_path)), target)
-
-
-def test_vectors_of_other_texts_are_refused(tmp_path, encoder):
-    target = tmp_path / "vectors.npy"
-    embed_file(encoder, TextFile(lines(tmp_path)), target)
-    with pytest.raises(ToolkitError, match="50 vectors for 51 texts"):
-        read_vectors(target, 51)

@@ -41,14 +41,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
+    from toolkit.errors import ToolkitError
     from toolkit.retrieval.encoders import find_encoder
     from toolkit.retrieval.sweep_scores import score_sweep
     from toolkit.retrieval.tasks import find
     from toolkit.scores import rows
     from toolkit.sweep.plan import FILE
+    from toolkit.values import repeated
 
     # Whatever is wrong with a task is said before an encoder is loaded.
-    tasks = [find(name, split=args.split, own=args.own) for name in args.tasks or _TASKS]
+    names = dict.fromkeys(args.tasks or _TASKS)
+    tasks = [find(name, split=args.split, own=args.own) for name in names]
+    if name := repeated(task.name for task in tasks):
+        raise ToolkitError(f"two collections are called {name!r}; give their folders other names")
     if (Path(args.encoder) / FILE).is_file():
         scores = score_sweep(Path(args.encoder), tasks, again=args.again, said=_say)
     else:

@@ -2,14 +2,8 @@
 
 from __future__ import annotations
 
-import codecs
 import csv
-import gzip
-import io
-import json
 import re
-import sys
-import zlib
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
@@ -17,11 +11,23 @@ from itertools import chain
 from pathlib import Path
 from typing import IO, Any
 
-from toolkit.errors import SurroundingsError, ToolkitError
+from toolkit.errors import ToolkitError
+from toolkit.pairs.lines import (
+    FORMATS,
+    BadLine,
+    ending,
+    json_of,
+    kind_of,
+    lines_of,
+    not_csv,
+    opened,
+    seekable,
+    separated,
+    whole,
+)
 from toolkit.pairs.pair import Pair
-from toolkit.values import is_text, repeated
+from toolkit.values import is_text
 
-FORMATS = (".jsonl", ".ndjson", ".csv", ".tsv", ".parquet")
 # The column names in which pairs come: ours, sentence-transformers', FlagEmbedding's, and plain.
 COLUMNS = (
     ("query", "positive"),
@@ -31,8 +37,6 @@ COLUMNS = (
     ("query", "answer"),
 )
 _NEGATIVE = re.compile(r"neg(ative)?s?(_?\d+)?", re.IGNORECASE)
-_END = "\0end of the file\0"  # A line after the last: within a cell, a quote was left open.
-_UTF16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 
 
 @dataclass(frozen=True)
@@ -86,10 +90,6 @@ def _one_of(place: int, names: Iterable[str]) -> str:
     return next((name for name in known if name in names), known[0])
 
 
-class BadLine(ToolkitError):
-    """A line of a file that gives no pair, and that may be passed over on request."""
-
-
 @dataclass
 class Tally:
     """What was read: `rows` of the file, `bad` of them passed over, and the `first` of those."""
@@ -114,21 +114,16 @@ def read_file(
     tally = tally if tally is not None else Tally()
     kind, packed = kind_of(path)
     rows = {".csv": _csv_rows, ".tsv": _csv_rows, ".parquet": _parquet_rows}.get(kind, _json_rows)
-    try:
-        with opened(path, packed) as file:
-            for row in rows(file, path, columns):
-                tally.rows += 1
-                try:
-                    yield from row()
-                except BadLine as error:
-                    if not skip_bad:
-                        raise
-                    tally.bad += 1
-                    tally.first = tally.first or str(error)
-    except (gzip.BadGzipFile, EOFError, zlib.error) as error:
-        raise ToolkitError(f"{path} is not a whole gzip file: {error}") from error
-    except OSError as error:
-        raise SurroundingsError(f"{path} cannot be read: {error}") from error
+    with opened(path, packed) as file:
+        for row in rows(file, path, columns):
+            tally.rows += 1
+            try:
+                yield from row()
+            except BadLine as error:
+                if not skip_bad:
+                    raise
+                tally.bad += 1
+                tally.first = tally.first or str(error)
     if tally.bad > skip_bad * tally.rows:
         raise ToolkitError(
             f"{path}: {tally.bad:,} of {tally.rows:,} rows are bad, more than the share of "
@@ -138,32 +133,7 @@ def read_file(
 
 def is_pairs_file(source: str) -> bool:
     """Whether the name is that of a file that `read_file` can read."""
-    return _ending(Path(source))[0] in FORMATS
-
-
-def _ending(path: Path) -> tuple[str, bool]:
-    packed = path.suffix.lower() == ".gz"
-    return Path(path.stem if packed else path.name).suffix.lower(), packed
-
-
-def kind_of(path: Path) -> tuple[str, bool]:
-    """A file's format, one of `FORMATS`, and whether it is gzipped, by its name.
-
-    Raises:
-        ToolkitError: It is none of them.
-    """
-    kind, packed = _ending(path)
-    if kind not in FORMATS:
-        raise ToolkitError(
-            f"unknown format of {path}: its name must end in {', '.join(FORMATS)}, "
-            "each also with .gz"
-        )
-    return kind, packed
-
-
-def opened(path: Path, packed: bool) -> IO[bytes]:
-    """The file's bytes, unzipped as they are read."""
-    return gzip.open(path, "rb") if packed else open(path, "rb")  # type: ignore[return-value]
+    return ending(Path(source))[0] in FORMATS
 
 
 Row = Callable[[], Iterator[Pair]]
@@ -210,7 +180,7 @@ def _csv_rows(file: IO[bytes], path: Path, columns: Columns) -> Iterator[Row]:
 
 def _delimiter(header: str, path: Path, columns: Columns) -> tuple[str, Columns]:
     """The first of tab, comma, semicolon under which the header has the columns."""
-    first = "\t" if _ending(path)[0] == ".tsv" else ","
+    first = "\t" if ending(path)[0] == ".tsv" else ","
     complaint: ToolkitError | None = None
     for delimiter in dict.fromkeys((first, ",", ";", "\t")):
         try:
@@ -219,7 +189,7 @@ def _delimiter(header: str, path: Path, columns: Columns) -> tuple[str, Columns]
         except ToolkitError as error:
             complaint = complaint or error
         except csv.Error as error:
-            complaint = complaint or _not_csv(f"{path}, line 1,", error)
+            complaint = complaint or not_csv(f"{path}, line 1,", error)
     assert complaint is not None
     raise complaint
 
@@ -302,87 +272,3 @@ def checked_text(text: Any, column: str, where: str, *, empty: bool = False) -> 
 
 def _refuse(message: str) -> Iterator[Pair]:
     raise BadLine(message)
-
-
-def lines_of(file: IO[bytes], path: Path) -> Iterator[tuple[int, str | BadLine]]:
-    """The lines of a text, numbered from 1: UTF-8, or UTF-16 where it begins so; without a mark
-    at its head. A line that cannot be decoded comes as the complaint about it."""
-    head = file.read(4)
-    file.seek(0)
-    if head.startswith(_UTF16):
-        text = io.TextIOWrapper(file, encoding="utf-16", newline="")
-        try:
-            yield from enumerate(text, 1)
-        except UnicodeError as error:
-            raise ToolkitError(f"{path} begins as UTF-16 but is not: {error}") from error
-        return
-    if b"\0" in head:
-        raise ToolkitError(
-            f"{path} is not UTF-8 (it has a zero byte in its first letters, as UTF-16 and UTF-32 "
-            "do); save it as UTF-8"
-        )
-    for number, line in enumerate(file, 1):
-        try:
-            yield number, line.decode("utf-8-sig" if number == 1 else "utf-8")
-        except UnicodeDecodeError:
-            yield number, BadLine(f"{path}, line {number}, is not UTF-8; save the file as UTF-8")
-
-
-def json_of(line: str, where: str) -> Any:
-    """What a line of JSON says.
-
-    Raises:
-        BadLine: It is none, or gives a name twice, of which JSON would take the last.
-    """
-
-    def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-        if (name := repeated(name for name, _ in pairs)) is not None:
-            raise BadLine(f"{where} gives {name!r} twice; rename one")
-        return dict(pairs)
-
-    try:
-        return json.loads(line, object_pairs_hook=once)
-    except (ValueError, RecursionError) as error:
-        raise BadLine(f"{where} is not JSON; each line must be whole by itself") from error
-
-
-def separated(lines: Iterable[str], path: Path, delimiter: str) -> Iterator[tuple[str, list[str]]]:
-    """The rows of CSV that are not blank, each with the line that it begins on, for complaints.
-
-    Raises:
-        ToolkitError: A line is no CSV; or a quote is never closed, and all that follows it would
-            be one cell.
-    """
-    csv.field_size_limit(sys.maxsize)
-    rows = csv.reader(chain(lines, [_END]), delimiter=delimiter)
-    where = f"{path}, line 1,"
-    try:
-        for row in rows:
-            if row and row[-1].endswith(_END) and row != [_END]:
-                raise ToolkitError(f'{where} opens a quote (") that is never closed')
-            if row and row != [_END]:
-                yield where, row
-            where = f"{path}, line {rows.line_num + 1},"
-    except csv.Error as error:
-        raise _not_csv(where, error) from error
-
-
-def _not_csv(where: str, error: csv.Error) -> ToolkitError:
-    if "new-line character" in str(error):
-        return ToolkitError(
-            f"{where} has a carriage return amid a row; save the file with the line ends of Unix "
-            "or Windows"
-        )
-    return ToolkitError(f"{where} is not CSV: {error}")
-
-
-def seekable(file: IO[bytes]) -> IO[bytes]:
-    """A file that can be read from anywhere, as Parquet's reader does: a gzipped one in memory."""
-    return io.BytesIO(file.read()) if isinstance(file, gzip.GzipFile) else file
-
-
-def whole(line: str | BadLine) -> str:
-    """A line, or the complaint that came in its place raised."""
-    if isinstance(line, BadLine):
-        raise line
-    return line

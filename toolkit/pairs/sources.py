@@ -14,8 +14,9 @@ from types import ModuleType
 from toolkit.cache import cache_folder
 from toolkit.errors import SurroundingsError, ToolkitError
 from toolkit.pairs import apart, docstrings, manuals
-from toolkit.pairs.files import FORMATS, Columns, Tally, is_pairs_file, read_file
+from toolkit.pairs.files import Columns, Tally, is_pairs_file, read_file
 from toolkit.pairs.hub import read_hub
+from toolkit.pairs.lines import FORMATS
 from toolkit.pairs.pair import Pair
 
 # A named source is a module with `mine`, which gives its pairs, `fingerprint`, which changes when

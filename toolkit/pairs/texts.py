@@ -3,8 +3,6 @@ or plain lines."""
 
 from __future__ import annotations
 
-import gzip
-import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
@@ -12,11 +10,11 @@ from itertools import chain
 from pathlib import Path
 from typing import IO, Any
 
-from toolkit.errors import SurroundingsError, ToolkitError
-from toolkit.pairs.files import (
+from toolkit.errors import ToolkitError
+from toolkit.pairs.files import checked_text
+from toolkit.pairs.lines import (
     FORMATS,
     BadLine,
-    checked_text,
     json_of,
     kind_of,
     lines_of,
@@ -95,23 +93,26 @@ def rows_of(path: Path, column: str | None = None) -> Iterator[tuple[str, str | 
     Raises:
         ToolkitError: The file or a row of it cannot be read; file and line are named.
     """
-    plain = path.name.lower().endswith((PLAIN, f"{PLAIN}.gz"))
-    kind, packed = (PLAIN, path.suffix.lower() == ".gz") if plain else kind_of(path)
+    kind, packed = format_of(path)
     readers: dict[str, Callable[[IO[bytes], Path], Iterator[tuple[str, Any]]]] = {
         PLAIN: _plain,
         ".csv": _csv,
         ".tsv": _csv,
         ".parquet": partial(_parquet, column=column),
     }
-    try:
-        with opened(path, packed) as file:
-            yield from readers.get(kind, _json)(file, path)
-    except (gzip.BadGzipFile, EOFError, zlib.error) as error:
-        raise ToolkitError(f"{path} is not a whole gzip file: {error}") from error
-    except FileNotFoundError as error:
-        raise SurroundingsError(f"{path} does not exist") from error
-    except OSError as error:
-        raise SurroundingsError(f"{path} cannot be read: {error.strerror or error}") from error
+    with opened(path, packed) as file:
+        yield from readers.get(kind, _json)(file, path)
+
+
+def format_of(path: Path) -> tuple[str, bool]:
+    """A file's format by its name, plain lines among them, and whether it is gzipped.
+
+    Raises:
+        ToolkitError: It is none that can be read.
+    """
+    if path.name.lower().endswith((PLAIN, f"{PLAIN}.gz")):
+        return PLAIN, path.suffix.lower() == ".gz"
+    return kind_of(path, PLAIN)
 
 
 def is_texts_file(name: str) -> bool:
@@ -121,7 +122,13 @@ def is_texts_file(name: str) -> bool:
 
 def _plain(file: IO[bytes], path: Path) -> Iterator[tuple[str, str]]:
     for number, line in lines_of(file, path):
-        yield f"{path}, line {number},", whole(line).rstrip("\r\n")
+        where, text = f"{path}, line {number},", whole(line).rstrip("\r\n")
+        if "\r" in text:
+            raise BadLine(
+                f"{where} has a carriage return amid a line; save the file with the line ends of "
+                "Unix or Windows"
+            )
+        yield where, text
 
 
 def _json(file: IO[bytes], path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -141,7 +148,7 @@ def _csv(file: IO[bytes], path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
     header = next(lines, "")
     delimiter = "\t" if path.name.lower().removesuffix(".gz").endswith(".tsv") else ","
     if delimiter not in header:
-        delimiter = next((other for other in (",", ";", "\t") if other in header), delimiter)
+        delimiter = next((other for other in ",;\t|" if other in header), delimiter)
     rows = separated(chain([header], lines), path, delimiter)
     where, first = next(rows, (str(path), []))
     names = _once([name.strip() for name in first], where)

@@ -8,6 +8,7 @@ A collection of one's own is a folder in the layout of BEIR (Thakur et al. 2021,
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,12 +16,20 @@ from typing import Any
 
 from toolkit.errors import SurroundingsError, ToolkitError
 from toolkit.pairs.files import checked_text
+from toolkit.pairs.lines import lines_of, opened, whole
 from toolkit.pairs.texts import rows_of, text_of
 from toolkit.runs import write_atomically
 
 CORPUS, QUERIES, QRELS = "corpus.jsonl", "queries.jsonl", "qrels"
 SPLITS = ("test", "dev", "train")
 _IDS = ("_id", "id")
+# What the columns of judgements are called: the query's, the document's, the score's.
+_COLUMNS = (
+    {"query", "queryid", "qid", "topic", "topicid"},
+    {"corpus", "corpusid", "document", "documentid", "doc", "docid", "docno", "pid", "passageid"},
+    {"score", "relevance", "rel", "label", "grade", "judgement", "judgment"},
+)
+HIGHEST = 1_000_000  # Grade: trec_eval holds an array as long as the highest one.
 
 
 @dataclass(frozen=True)
@@ -140,8 +149,10 @@ def _id(row: dict[str, Any], where: str) -> str:
         said = "no _id" if value is None else f"an _id that is neither text nor a number: {value!r}"
         raise ToolkitError(f"{where} has {said}")
     key = str(value)
-    if any(c in key for c in "\t\r\n"):
-        raise ToolkitError(f"{where} has an _id with a tab or a line end in it: {key!r:.80}")
+    if any(c in key for c in "\t\r\n\0"):
+        raise ToolkitError(
+            f"{where} has an _id with a tab, a line end or a zero byte in it: {key!r:.80}"
+        )
     return checked_text(key, "_id", where)
 
 
@@ -149,7 +160,7 @@ def _judgements(
     path: Path, documents: dict[str, str], queries: dict[str, str]
 ) -> dict[str, dict[str, int]]:
     judged: dict[str, dict[str, int]] = {}
-    for where, (query, document, score) in _lines(path):
+    for where, (query, document, score) in _lines(path, queries):
         if query not in queries:
             raise ToolkitError(f"{where} judges the query {query!r}, which is not in {QUERIES}")
         if document not in documents:
@@ -166,10 +177,12 @@ def _judgements(
     return judged
 
 
-def _lines(path: Path) -> Iterator[tuple[str, list[str]]]:
-    """Query, document and score of every line; of TREC's four columns the second is no word."""
-    from toolkit.pairs.files import lines_of, opened, whole
+def _lines(path: Path, queries: dict[str, str]) -> Iterator[tuple[str, tuple[str, str, str]]]:
+    """Query, document and score of every line, in the order that a header says.
 
+    Without names that are known it is theirs, and of TREC's four columns the second is no word.
+    """
+    places: tuple[int, ...] | None = None
     with opened(path, path.suffix.lower() == ".gz") as file:
         for number, line in lines_of(file, path):
             where = f"{path}, line {number},"
@@ -179,16 +192,31 @@ def _lines(path: Path) -> Iterator[tuple[str, list[str]]]:
             cells = [cell.strip() for cell in text.split("\t")]
             if len(cells) < 3:
                 cells = text.split()
-            if number == 1 and len(cells) in (3, 4) and not _is_whole_number(cells[-1]):
-                continue  # the header
-            if len(cells) == 4:
-                del cells[1]
-            if len(cells) != 3:
+            if places is None:
+                named = _named(cells)
+                places = named or ((0, 2, 3) if len(cells) == 4 else (0, 1, 2))
+                width = len(cells) if named or len(cells) == 4 else 3
+                if named or _is_header(cells, queries):
+                    continue
+            if len(cells) != width:
                 raise ToolkitError(
                     f"{where} has {len(cells)} columns; needed: query-id, corpus-id and score, "
                     "with tabs between them"
                 )
-            yield where, cells
+            query, document, score = (cells[place] for place in places)
+            yield where, (query, document, score)
+
+
+def _named(cells: list[str]) -> tuple[int, ...] | None:
+    """Where a header has query, document and score; None where it does not name all three."""
+    names = [re.sub(r"[\W_]", "", cell.casefold()) for cell in cells]
+    found = [[at for at, name in enumerate(names) if name in words] for words in _COLUMNS]
+    return tuple(at for (at,) in found) if all(len(places) == 1 for places in found) else None
+
+
+def _is_header(cells: list[str], queries: dict[str, str]) -> bool:
+    """Whether a first line is one whose names are not known: it judges nothing."""
+    return len(cells) in (3, 4) and not _is_whole_number(cells[-1]) and cells[0] not in queries
 
 
 def _is_whole_number(text: str) -> bool:
@@ -201,4 +229,6 @@ def _is_whole_number(text: str) -> bool:
 def _grade(text: str, where: str) -> int:
     if not _is_whole_number(text) or float(text) < 0:
         raise ToolkitError(f"{where} has the score {text!r}, which is no whole number from 0")
+    if float(text) > HIGHEST:
+        raise ToolkitError(f"{where} has the score {text}; grades go up to {HIGHEST:,}")
     return int(float(text))

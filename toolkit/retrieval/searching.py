@@ -14,10 +14,10 @@ import numpy as np
 
 from toolkit.cache import cache_folder
 from toolkit.errors import ToolkitError
-from toolkit.pairs.texts import TextFile
+from toolkit.pairs.texts import TextFile, format_of
 from toolkit.retrieval.encoders import Encodes
 from toolkit.retrieval.nearest import EXACT, Index, nearest
-from toolkit.retrieval.vectors import embed_file, identity, read_vectors
+from toolkit.retrieval.vectors import embed_file, identity, read_vectors, vectors_of
 
 
 @dataclass(frozen=True)
@@ -57,15 +57,14 @@ def search(
         raise ToolkitError("a question is empty")
     asked = encoder.encode(list(questions), side="query")
     path = vectors if vectors is not None else _kept(encoder, texts)
-    found = read_vectors(path, sum(1 for _ in texts) if vectors is not None else None)
-    if found.shape[1] != asked.shape[1]:
-        raise ToolkitError(
-            f"{path} has vectors of {found.shape[1]} numbers, this encoder's have {asked.shape[1]}"
-        )
+    found = read_vectors(path) if vectors is None else vectors_of(encoder, texts, path)
     if exact or len(found) <= EXACT:
         similarities, places = nearest(asked, found, k)
     else:
         similarities, places = _index(path, found).nearest(asked, min(k, len(found)))
+    if not np.isfinite(similarities).all():
+        row = places[~np.isfinite(similarities)][0] + 1
+        raise ToolkitError(f"row {row} of {path} holds no finite numbers; embed {texts.path} again")
     said = _texts(texts, places)
     return [
         [Hit(place + 1, similarity, said[place]) for similarity, place in zip(*row, strict=True)]
@@ -80,7 +79,9 @@ def _kept(encoder: Encodes, texts: TextFile) -> Path:
             digest = hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:
         raise ToolkitError(f"{texts.path} cannot be read: {error.strerror or error}") from error
-    name = hashlib.sha256(f"{digest} {texts.column} {identity(encoder)}".encode()).hexdigest()[:16]
+    # The same bytes are other texts in another format: of .txt each line is one.
+    facts = digest, format_of(texts.path), texts.column, identity(encoder)
+    name = hashlib.sha256(repr(facts).encode()).hexdigest()[:16]
     path = cache_folder() / f"vectors-{name}.npy"
     if not path.is_file():
         embed_file(encoder, texts, path)

@@ -1,26 +1,30 @@
 """A file's vectors on disk: of texts that need not fit into memory, begun, gone on with, whole.
 
-Texts are embedded in windows of some thousand, each sorted by length inside the encoder. Vectors go
-into a file of their full size beside the target, and what is done is noted after each window, so
-that a run that was stopped goes on where it was. Only what is whole takes the target's name.
+Texts are embedded in windows of some thousand, each sorted by length inside the encoder. Their
+vectors are written at the end of a file beside the target, and what is done is noted after each
+window, so that a run that was stopped goes on where it was. Only what is whole takes the target's
+name.
 """
 
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 import os
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
+from contextlib import ExitStack, contextmanager
+from dataclasses import asdict, dataclass, replace
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, BinaryIO
 
 import numpy as np
 
 from toolkit.errors import SurroundingsError, ToolkitError
 from toolkit.pairs.texts import TextFile
 from toolkit.runs import write_atomically
+from toolkit.sweep.locks import hold, holder
 from toolkit.writing import check_file
 
 if TYPE_CHECKING:
@@ -29,7 +33,10 @@ if TYPE_CHECKING:
 WINDOW = 8192  # Texts between two notes of what is done.
 SUFFIXES = (".npy", ".parquet")
 _PROBE = ("A text.", "two  blanks\n", "Łódź 東京", "def f(x): return x")
+_HELD = 8  # Rows that are held against their texts.
 _SAME = 0.999  # Cosine of one text by one encoder, whatever the precision.
+_KIND = np.dtype("<f4")
+_BESIDE = ("part", "json", "lock")
 
 
 @dataclass(frozen=True)
@@ -46,6 +53,24 @@ class _State:
     texts: int
     done: int
     probe: list[list[float]]
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Of all vectors: [texts, h]."""
+        return self.texts, len(self.probe[0])
+
+    @property
+    def header(self) -> bytes:
+        """What an `.npy` of all vectors begins with."""
+        out = io.BytesIO()
+        facts = {"descr": _KIND.str, "fortran_order": False, "shape": self.shape}
+        np.lib.format.write_array_header_1_0(out, facts)
+        return out.getvalue()
+
+    @property
+    def end(self) -> int:
+        """Bytes of the header and of the vectors that are done."""
+        return len(self.header) + self.done * self.shape[1] * _KIND.itemsize
 
 
 def embed_file(
@@ -82,51 +107,78 @@ def embed_file(
         digest = hashlib.file_digest(file, "sha256").hexdigest()
     probe = encoder.encode(_PROBE, side=side)
     fresh = _State(digest, texts.column, count, 0, probe.tolist())
-    part, note = _beside(target)
-    state = _resumed(note, part, fresh, texts, target) or fresh
+
+    def check_same(done: int) -> None:
+        if _stat(texts.path) != stat or done > count:
+            raise _changed(texts, target, done, count)
+
     try:
-        shape, mode = (count, probe.shape[1]), "r+" if state.done else "w+"
-        vectors = np.lib.format.open_memmap(part, mode=mode, dtype=np.float32, shape=shape)
-        _note(note, state)
-        progress(state.done, count)
-        for start, some in _windows(texts, state.done, window):
-            if _stat(texts.path) != stat or start + len(some) > count:
-                raise _changed(texts, target, start, count)
-            vectors[start : start + len(some)] = encoder.encode(some, side=side)
-            vectors.flush()
-            state = _State(**{**asdict(state), "done": start + len(some)})
-            _note(note, state)
-            progress(state.done, count)
-        if state.done != count:
-            raise _changed(texts, target, state.done, count)
-        del vectors
-        _finish(part, texts, target)
+        with _alone(target):
+            part, note, _ = _beside(target)
+            state = _resumed(note, part, fresh, texts, target) or fresh
+            with _opened(part, state) as file:
+                _note(note, state)
+                progress(state.done, count)
+                for start, some in _windows(texts, state.done, window):
+                    check_same(start + len(some))
+                    _append(file, encoder.encode(some, side=side))
+                    state = replace(state, done=start + len(some))
+                    _note(note, state)
+                    progress(state.done, count)
+            if state.done != count:
+                raise _changed(texts, target, state.done, count)
+            _finish(part, state, texts, target, lambda: check_same(count))
+            note.unlink(missing_ok=True)
     except OSError as error:
         raise SurroundingsError(
             f"cannot write the vectors of {texts.path} beside {target}: {error}; free the disk and "
             "say it again: it goes on where it was"
         ) from error
-    note.unlink(missing_ok=True)
     return count
 
 
-def read_vectors(path: Path, texts: int | None = None) -> np.ndarray:
+def read_vectors(path: Path) -> np.ndarray:
     """Vectors that `embed_file` wrote as `.npy`, mapped, not read.
 
-    Args:
-        texts: How many there must be.
-
     Raises:
-        ToolkitError: The file is missing, holds something else, or vectors of other texts.
+        ToolkitError: The file is missing, or holds something else.
     """
     try:
-        vectors = np.load(path, mmap_mode="r", allow_pickle=False)
+        vectors = np.lib.format.open_memmap(path, mode="r")
     except (OSError, ValueError) as error:
         raise ToolkitError(f"{path} cannot be read as vectors (.npy): {error}") from error
-    if vectors.ndim != 2:
-        raise ToolkitError(f"{path} holds an array of shape {vectors.shape}, not [texts, h]")
-    if texts is not None and len(vectors) != texts:
-        raise ToolkitError(f"{path} has {len(vectors):,} vectors for {texts:,} texts")
+    if vectors.ndim != 2 or vectors.dtype.kind != "f":
+        raise ToolkitError(
+            f"{path} holds {vectors.dtype} of shape {vectors.shape}, not floats [texts, h]"
+        )
+    return vectors
+
+
+def vectors_of(encoder: Encodes, texts: TextFile, path: Path) -> np.ndarray:
+    """Vectors that a person says are a file's: `read_vectors`, held against some of the texts.
+
+    Raises:
+        ToolkitError: They are others: of another encoder, other texts, not of unit length.
+    """
+    vectors = read_vectors(path)
+    rows = sorted(set(np.linspace(0, len(vectors) - 1, _HELD).astype(int).tolist()))
+    some, count = [], 0
+    for count, text in enumerate(texts, 1):
+        if count - 1 in rows:
+            some.append(text)
+    if not len(vectors) == count > 0:
+        raise ToolkitError(f"{path} has {len(vectors):,} vectors for {count:,} texts")
+    ours = encoder.encode(some, side="positive")
+    if ours.shape[1] != vectors.shape[1]:
+        raise ToolkitError(
+            f"{path} has vectors of {vectors.shape[1]} numbers, this encoder's have {ours.shape[1]}"
+        )
+    for row, vector in zip(rows, ours, strict=True):
+        if not abs(float(vector @ vectors[row].astype(np.float32)) - 1) <= 1 - _SAME:
+            raise ToolkitError(
+                f"row {row + 1} of {path} is not what this encoder makes of text {row + 1} of "
+                f"{texts.path}: it is of another encoder, text or side, or not of unit length"
+            )
     return vectors
 
 
@@ -150,9 +202,30 @@ def check_target(target: Path) -> None:
     check_file(target)
 
 
-def _beside(target: Path) -> tuple[Path, Path]:
-    """The vectors that are not whole yet, and what is noted about them."""
-    return target.with_name(f".{target.name}.part"), target.with_name(f".{target.name}.json")
+def _beside(target: Path) -> tuple[Path, Path, Path]:
+    """The vectors that are not whole yet, what is noted about them, and the lock on both."""
+    part, note, lock = (target.with_name(f".{target.name}.{kind}") for kind in _BESIDE)
+    return part, note, lock
+
+
+@contextmanager
+def _alone(target: Path) -> Iterator[None]:
+    """Have no other process make the same vectors within, which would write into the same file.
+
+    Raises:
+        SurroundingsError: Another one does. ToolkitError: They are there by now.
+    """
+    lock = _beside(target)[2]
+    with ExitStack() as held:
+        try:
+            held.enter_context(hold(lock))
+        except BlockingIOError as error:
+            raise SurroundingsError(
+                f"{target} is being made by {holder(lock)}; wait for its end"
+            ) from error
+        check_target(target)
+        yield
+        lock.unlink(missing_ok=True)
 
 
 def _resumed(note: Path, part: Path, fresh: _State, texts: TextFile, target: Path) -> _State | None:
@@ -164,8 +237,10 @@ def _resumed(note: Path, part: Path, fresh: _State, texts: TextFile, target: Pat
     try:
         state = _State(**json.loads(note.read_text(encoding="utf-8")))
         probe = np.array(state.probe, np.float32)
-        rows = np.load(part, mmap_mode="r", allow_pickle=False).shape
-    except (OSError, ValueError, TypeError):
+        end, there = state.end, part.stat().st_size
+        with open(part, "rb") as file:
+            header = file.read(len(fresh.header))
+    except (OSError, ValueError, TypeError, IndexError):
         return None
     begun = f"{target} was begun with it ({state.done:,} of {state.texts:,} texts are done)"
     anew = f"remove {note} to begin anew"
@@ -183,7 +258,28 @@ def _resumed(note: Path, part: Path, fresh: _State, texts: TextFile, target: Pat
             f"{target} was begun with another encoder, or another side's prefix; take that one, "
             f"or {anew}"
         )
-    return state if rows == (fresh.texts, now.shape[1]) and state.done else None
+    return state if header == fresh.header and there >= end and state.done else None
+
+
+@contextmanager
+def _opened(part: Path, state: _State) -> Iterator[BinaryIO]:
+    """The file of vectors, at the end of those that are done; what is beyond is cut off.
+
+    It is written to and not mapped: pages of a map would stay with the process, and a disk that is
+    full would end it without a word.
+    """
+    with open(part, "r+b" if state.done else "wb") as file:
+        file.write(state.header)
+        file.seek(state.end)
+        file.truncate()
+        yield file
+
+
+def _append(file: BinaryIO, vectors: np.ndarray) -> None:
+    """Write vectors so that they are there even if power is lost."""
+    file.write(np.ascontiguousarray(vectors, _KIND).data)
+    file.flush()
+    os.fsync(file.fileno())
 
 
 def _windows(texts: TextFile, done: int, size: int) -> Iterator[tuple[int, list[str]]]:
@@ -198,23 +294,31 @@ def _note(note: Path, state: _State) -> None:
     write_atomically(note, json.dumps(asdict(state)))
 
 
-def _finish(part: Path, texts: TextFile, target: Path) -> None:
+def _finish(
+    part: Path, state: _State, texts: TextFile, target: Path, check: Callable[[], None]
+) -> None:
+    """Give vectors that are whole the target's name, as Parquet with their texts beside them.
+
+    Args:
+        check: Called when the texts have been read a last time; raises if they are others by now.
+    """
     if target.suffix == ".npy":
         os.replace(part, target)
         return
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    vectors = np.load(part, mmap_mode="r", allow_pickle=False)
-    size = vectors.shape[1]
+    size = state.shape[1]
     schema = pa.schema([("text", pa.string()), ("vector", pa.list_(pa.float32(), size))])
     building = target.with_name(f".{target.name}.tmp")
     try:
-        with pq.ParquetWriter(building, schema) as writer:
-            for start, some in _windows(texts, 0, WINDOW):
-                flat = pa.array(np.array(vectors[start : start + len(some)]).ravel())
+        with open(part, "rb") as vectors, pq.ParquetWriter(building, schema) as writer:
+            vectors.seek(len(state.header))
+            for _, some in _windows(texts, 0, WINDOW):
+                flat = pa.array(np.fromfile(vectors, _KIND, len(some) * size))
                 column = pa.FixedSizeListArray.from_arrays(flat, size)
                 writer.write_table(pa.table([pa.array(some, pa.string()), column], schema))
+        check()
         os.replace(building, target)
     finally:
         building.unlink(missing_ok=True)
@@ -224,8 +328,9 @@ def _finish(part: Path, texts: TextFile, target: Path) -> None:
 def _stat(path: Path) -> tuple[int, int]:
     try:
         found = path.stat()
-    except OSError as error:
-        raise SurroundingsError(f"{path} cannot be read: {error.strerror or error}") from error
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise SurroundingsError(f"{path} cannot be read: {reason}") from error
     return found.st_size, found.st_mtime_ns
 
 
