@@ -17,9 +17,10 @@ import numpy as np
 import psutil
 from entry import entry
 
-from toolkit.pairs.tokens import TokenColumn, TokenisedPairs
+from toolkit.pairs.ragged import TokenColumn
+from toolkit.pairs.store import TokenisedPairs
 from toolkit.runs import RunConfig
-from toolkit.training.run import load_encoder, make_optimizer, prepare
+from toolkit.training.preparation import load_encoder, make_optimizer, prepare
 
 PAIRS = 10_000_000
 BATCH, BATCHES = 1024, 100

@@ -26,7 +26,7 @@ from entry import entry
 from toolkit.contrast.attention import lay_out
 from toolkit.contrast.step import ContrastiveStep
 from toolkit.decoders import KNOWN
-from toolkit.pairs.tokens import Ragged
+from toolkit.pairs.ragged import Ragged
 
 LENGTH, TEMPERATURE = 48, 1 / 40
 

@@ -34,7 +34,7 @@ from toolkit.decoders import KNOWN, Shape
 from toolkit.flops import step_flops
 from toolkit.methods import STUDIED, Method, resolve
 from toolkit.methods.full import Full
-from toolkit.pairs.tokens import Ragged
+from toolkit.pairs.ragged import Ragged
 from toolkit.runs import RunConfig
 
 TEMPERATURE = 1 / 40

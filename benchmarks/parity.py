@@ -29,7 +29,8 @@ from toolkit import machine
 from toolkit.methods import STUDIED
 from toolkit.runs import RunConfig
 from toolkit.training.evaluation import evaluate
-from toolkit.training.run import hardware_name, load_encoder, prepare, train_encoder
+from toolkit.training.preparation import load_encoder, prepare
+from toolkit.training.run import hardware_name, train_encoder
 
 RESULTS = Path(__file__).resolve().parent / "results" / "parity.json"
 # FLOP that give each decoder some tens of steps of 16 pairs, in half a minute on one core.

@@ -11,7 +11,7 @@ from toolkit.contrast.packing import plan_step
 from toolkit.contrast.step import ContrastiveStep, lay_out_all
 from toolkit.decoders import config_shape
 from toolkit.errors import ToolkitError
-from toolkit.pairs.tokens import Ragged
+from toolkit.pairs.ragged import Ragged
 
 CONFIGS = {
     "llama": {

@@ -16,12 +16,15 @@ from toolkit.encoder.loading import trained
 from toolkit.errors import ToolkitError
 from toolkit.flops import step_flops
 from toolkit.methods import METHODS
-from toolkit.pairs.tokens import Ragged, TokenColumn, TokenisedPairs, prefixes_of, tokenise
+from toolkit.pairs.ragged import Ragged, TokenColumn
+from toolkit.pairs.store import TokenisedPairs
+from toolkit.pairs.tokens import prefixes_of, tokenise
 from toolkit.runs import RunConfig, read_record
 from toolkit.sweep.plan import expand
 from toolkit.sweep.preflight import check_run
 from toolkit.training.mining import mine, mining_flops
-from toolkit.training.run import prepare, train, train_encoder
+from toolkit.training.preparation import prepare
+from toolkit.training.run import train, train_encoder
 
 QUERIES, POSITIVES, NEGATIVES = texts(7, 3, 9, 1), texts(7, 4, 15, 2), texts(5, 4, 17, 3)
 # Two pairs share a query; the first negative is the right answer to both, after all.

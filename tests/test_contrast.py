@@ -12,7 +12,7 @@ from tests.tiny import method, neox, texts, tuned
 from toolkit.contrast.loss import info_nce
 from toolkit.contrast.step import ContrastiveStep, embed
 from toolkit.methods import Method
-from toolkit.pairs.tokens import Ragged
+from toolkit.pairs.ragged import Ragged
 
 METHODS = [
     method("full"),

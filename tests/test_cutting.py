@@ -102,7 +102,7 @@ def test_freezing_and_lora_of_a_cut_decoder_count_its_own_blocks():
 def test_an_exported_cut_encoder_embeds_as_it_does_here(tmp_path):
     transformers = pytest.importorskip("sentence_transformers")
     from toolkit.contrast.step import embed
-    from toolkit.pairs.tokens import Ragged
+    from toolkit.pairs.ragged import Ragged
 
     cut = decoders.find("small-38k@2")
     config = RunConfig(decoder=cut.name, budget_flop=1e9)

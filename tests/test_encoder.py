@@ -12,7 +12,8 @@ from toolkit.contrast.step import embed
 from toolkit.encoder.export import export
 from toolkit.encoder.loading import trained
 from toolkit.errors import ToolkitError
-from toolkit.pairs.tokens import Ragged, token_ids
+from toolkit.pairs.ragged import Ragged
+from toolkit.pairs.tokens import token_ids
 from toolkit.runs import RunConfig
 from toolkit.training.run import train, train_encoder
 

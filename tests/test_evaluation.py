@@ -8,7 +8,8 @@ import torch
 
 from tests.tiny import neox, texts
 from toolkit.errors import ToolkitError
-from toolkit.pairs.tokens import TokenColumn, TokenisedPairs
+from toolkit.pairs.ragged import TokenColumn
+from toolkit.pairs.store import TokenisedPairs
 from toolkit.training import evaluation
 from toolkit.training.evaluation import HeldOut, evaluate, held_out_set
 

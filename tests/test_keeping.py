@@ -14,7 +14,8 @@ from toolkit.sweep.folders import RunFolder
 from toolkit.sweep.plan import read_plan
 from toolkit.sweep.templates import NOTEBOOKS, Template
 from toolkit.training import kept
-from toolkit.training.run import load_encoder, prepare, train, train_encoder
+from toolkit.training.preparation import load_encoder, prepare
+from toolkit.training.run import train, train_encoder
 
 pytestmark = pytest.mark.process
 

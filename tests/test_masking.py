@@ -11,8 +11,9 @@ from tests.tiny import method, neox, texts, tuned
 from toolkit.contrast.loss import equal_texts, info_nce
 from toolkit.contrast.step import ContrastiveStep, embed
 from toolkit.errors import ToolkitError
+from toolkit.pairs.ragged import Ragged, TokenColumn
 from toolkit.pairs.split import Facts
-from toolkit.pairs.tokens import Ragged, TokenColumn, TokenisedPairs
+from toolkit.pairs.store import TokenisedPairs
 from toolkit.training import evaluation
 from toolkit.training.evaluation import HeldOut, evaluate, held_out_set
 

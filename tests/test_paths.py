@@ -23,7 +23,7 @@ from toolkit.runs import RunConfig
 from toolkit.sweep.footprint import peak_bytes
 from toolkit.sweep.plan import cost
 from toolkit.sweep.throughput import Seen, Throughput
-from toolkit.training.run import step_cost
+from toolkit.training.preparation import step_cost
 
 PADS, PACKS = "gemma2", "llama"
 

@@ -23,11 +23,12 @@ from toolkit.contrast.step import ContrastiveStep, embed
 from toolkit.decoders import config_shape, neox_shape
 from toolkit.errors import ToolkitError
 from toolkit.methods import METHODS
-from toolkit.pairs.tokens import Ragged
+from toolkit.pairs.ragged import Ragged
 from toolkit.recipe.comparable import Comparable
 from toolkit.runs import RunConfig, RunRecord
-from toolkit.training import run as training
-from toolkit.training.run import make_optimizer, prepare, train
+from toolkit.training.loop import Progress
+from toolkit.training.preparation import make_optimizer, prepare
+from toolkit.training.run import train
 
 CPU = torch.device("cpu")
 ROUNDING = 2**-8  # of one bfloat16 operand, relative
@@ -248,7 +249,7 @@ def test_a_run_goes_on_in_the_precision_that_it_began_in(easy, tmp_path, monkeyp
     monkeypatch.setattr("toolkit.contrast.bodies.resolve", lambda asked, *_: asked)
     undisturbed = train(config)
 
-    def kill(point: training.Progress) -> None:
+    def kill(point: Progress) -> None:
         if point.step == undisturbed.steps // 2:
             raise InterruptedError
 

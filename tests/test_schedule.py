@@ -7,7 +7,8 @@ import pytest
 
 from toolkit.errors import ToolkitError
 from toolkit.flops import StepFlops
-from toolkit.pairs.tokens import TokenColumn, TokenisedPairs
+from toolkit.pairs.ragged import TokenColumn
+from toolkit.pairs.store import TokenisedPairs
 from toolkit.training.schedule import make_schedule, warmup_cosine
 
 

@@ -10,7 +10,8 @@ from toolkit.decoders import SMALL, load_tokenizer
 from toolkit.errors import ToolkitError
 from toolkit.pairs import tokens
 from toolkit.pairs.pair import Pair
-from toolkit.pairs.tokens import Ragged, tokenise
+from toolkit.pairs.ragged import Ragged
+from toolkit.pairs.tokens import tokenise
 
 
 @pytest.fixture(scope="module")

@@ -45,7 +45,7 @@ def test_a_tracker_is_told_and_closed_even_when_the_run_dies(easy):
 
     config = RunConfig.from_dict({**easy, "tracking": "tensorboard"})
     pytest.importorskip("tensorboard")
-    from toolkit.training.run import Progress
+    from toolkit.training.loop import Progress
 
     with (
         pytest.raises(KeyboardInterrupt),

@@ -10,8 +10,10 @@ from toolkit import decoders
 from toolkit.errors import ToolkitError
 from toolkit.runs import RunConfig, read_record
 from toolkit.training import checkpoints
-from toolkit.training import run as training
-from toolkit.training.run import Progress, load_encoder, make_optimizer, prepare, train
+from toolkit.training.evaluation import evaluate
+from toolkit.training.loop import Progress
+from toolkit.training.preparation import load_encoder, make_optimizer, prepare
+from toolkit.training.run import train
 
 
 def same(record):
@@ -24,7 +26,7 @@ def test_every_method_lowers_the_held_out_loss(easy, method):
     settings = {"lora_rank": 8, "lr": 1e-2} if method == "lora" else {"lr": 1e-2}
     config = RunConfig.from_dict({**easy, "method": method, "budget_flop": 2e9, **settings})
     run = prepare(config)
-    before = training.evaluate(
+    before = evaluate(
         load_encoder(run), run.held_out, temperature=config.temperature, pooling=config.pooling
     )
     assert train(config).loss < before.loss - 0.1

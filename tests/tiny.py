@@ -7,7 +7,7 @@ from transformers import AutoModel, GPTNeoXConfig, PreTrainedModel
 from toolkit.decoders import Shape, neox_shape
 from toolkit.methods import METHODS, Method, resolve
 from toolkit.methods.lora import LORA_RANK
-from toolkit.pairs.tokens import Ragged
+from toolkit.pairs.ragged import Ragged
 from toolkit.runs import RunConfig
 
 VOCABULARY = 97

@@ -23,7 +23,7 @@ from toolkit.decoders import KNOWN, Shape
 from toolkit.errors import ToolkitError
 from toolkit.flops import step_flops
 from toolkit.methods import METHODS, resolve
-from toolkit.pairs.tokens import Ragged
+from toolkit.pairs.ragged import Ragged
 from toolkit.runs import RunConfig
 from toolkit.sweep.footprint import peak_bytes
 

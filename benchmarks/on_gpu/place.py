@@ -14,8 +14,10 @@ from transformers import AutoModel, GPTNeoXConfig, LlamaConfig, PreTrainedModel
 from on_gpu.process import Skip
 from toolkit.decoders import Shape, llama_shape, neox_shape
 from toolkit.methods import METHODS
+from toolkit.pairs.ragged import Ragged, TokenColumn
 from toolkit.pairs.split import Facts
-from toolkit.pairs.tokens import Ragged, TokenColumn, TokenisedData, TokenisedPairs
+from toolkit.pairs.store import TokenisedPairs
+from toolkit.pairs.tokens import TokenisedData
 
 VOCABULARY = 4096
 TINY = {

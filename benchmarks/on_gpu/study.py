@@ -47,9 +47,9 @@ def one_run(plan: Plan, config: RunConfig) -> dict[str, Any]:
 
 def small_run(folder: RunFolder) -> dict[str, Any]:
     """The same on pairs that nothing has to be read for."""
-    from toolkit.training import run
+    from toolkit.training import preparation
 
-    with mock.patch.object(run, "tokenise", lambda *_, **__: easy_pairs()):
+    with mock.patch.object(preparation, "tokenise", lambda *_, **__: easy_pairs()):
         return finish(folder)
 
 

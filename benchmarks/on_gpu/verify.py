@@ -172,9 +172,9 @@ def run_config(place: Place, name: str, **settings: Any) -> RunConfig:
 
 def trained(config: RunConfig, folder: Path | None = None, **options: Any) -> tuple[Any, Any]:
     """Record and weights of a run on easy pairs, which no source has to be read for."""
-    from toolkit.training import run
+    from toolkit.training import preparation, run
 
-    with mock.patch.object(run, "tokenise", lambda *_, **__: easy_pairs()):
+    with mock.patch.object(preparation, "tokenise", lambda *_, **__: easy_pairs()):
         record, model = run.train_encoder(config, folder, **options)
     return record, {k: p.detach().cpu() for k, p in model.named_parameters()}
 

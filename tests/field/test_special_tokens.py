@@ -14,7 +14,8 @@ from toolkit.encoder.loading import trained
 from toolkit.errors import ToolkitError
 from toolkit.pairs.tokens import token_ids, tokenise
 from toolkit.runs import RunConfig, RunRecord
-from toolkit.training.run import prepare, train_encoder
+from toolkit.training.preparation import prepare
+from toolkit.training.run import train_encoder
 
 RUNS = Path(__file__).resolve().parents[2] / "runs"
 TEXTS = ["", " ", "return item 00042", " two  blanks\n", "def get_00042(self): # 3", "long " * 90]

@@ -68,7 +68,8 @@ def _check_undone(folder: RunFolder) -> None:
 def _train(folder: RunFolder, *, show: bool) -> None:
     from tqdm import tqdm
 
-    from toolkit.training.run import Progress, train
+    from toolkit.training.loop import Progress
+    from toolkit.training.run import train
 
     bar = tqdm(unit="step", disable=not (show and sys.stderr.isatty()))
 

@@ -25,7 +25,7 @@ from torch import Tensor
 from toolkit.contrast.loss import equal_texts
 from toolkit.contrast.step import ContrastiveStep, StepResult
 from toolkit.errors import ToolkitError
-from toolkit.pairs.tokens import Ragged
+from toolkit.pairs.ragged import Ragged
 
 
 @contextlib.contextmanager

@@ -29,7 +29,7 @@ from toolkit.contrast.loss import Criterion, equal_texts
 from toolkit.contrast.packing import CPU_CHUNK, GPU_CHUNK, StepPlan, plan_step
 from toolkit.contrast.transfer import Later, send
 from toolkit.errors import ToolkitError
-from toolkit.pairs.tokens import Ragged
+from toolkit.pairs.ragged import Ragged
 
 
 @dataclass(frozen=True)

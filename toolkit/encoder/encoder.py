@@ -99,7 +99,8 @@ class Encoder:
         import torch
 
         from toolkit.contrast.step import embed
-        from toolkit.pairs.tokens import Ragged, prefixes_of, stand_in
+        from toolkit.pairs.ragged import Ragged
+        from toolkit.pairs.tokens import prefixes_of, stand_in
 
         empty, _ = stand_in(self.tokenizer)
         found = token_ids_of(texts, self.tokenizer, self.config, side)

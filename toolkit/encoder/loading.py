@@ -134,7 +134,7 @@ def _untuned(name: str, config: RunConfig) -> Encoder:
 
 
 def _ready(model: PreTrainedModel) -> PreTrainedModel:
-    from toolkit.training.run import device
+    from toolkit.training.preparation import device
 
     return model.requires_grad_(False).eval().to(device())
 

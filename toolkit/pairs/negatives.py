@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 if TYPE_CHECKING:
-    from toolkit.pairs.tokens import Ragged, TokenColumn
+    from toolkit.pairs.ragged import Ragged, TokenColumn
 
 
 @dataclass(frozen=True)

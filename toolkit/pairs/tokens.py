@@ -1,4 +1,4 @@
-"""Tokenised texts: ragged, real tokens only, memory-mapped on disk."""
+"""Tokenised texts: what training, evaluation and the exported encoder all see."""
 
 from __future__ import annotations
 
@@ -10,137 +10,25 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from functools import partial
-from itertools import chain, islice
+from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from toolkit.cache import cache_folder
 from toolkit.errors import SurroundingsError, ToolkitError
-from toolkit.pairs.near import mixed
-from toolkit.pairs.negatives import Negatives
+from toolkit.pairs import store
 from toolkit.pairs.pair import Pair
 from toolkit.pairs.sources import Source, read_pairs, source_fingerprint
 from toolkit.pairs.split import HELD_OUT, LEFT_OUT, Facts, split
+from toolkit.pairs.store import TokenisedPairs
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 _VERSION = 2
 _CHARACTERS = 8  # For each token that is kept, so many of a text are looked at first.
-_SIDES = ("train", "held_out")
-_TEXTS = ("queries", "positives")
-
-
-@dataclass(frozen=True)
-class Ragged:
-    """Texts as token ids, one after the other, without padding.
-
-    Attributes:
-        ids: Token ids of all texts, int32, shape [tokens].
-        lengths: Tokens of each text, int32, shape [texts]; none is zero.
-        skipped: First tokens of each text that pooling leaves out, int32, shape [texts]; None for
-            none.
-    """
-
-    ids: np.ndarray
-    lengths: np.ndarray
-    skipped: np.ndarray | None = None
-
-    def __len__(self) -> int:
-        return len(self.lengths)
-
-    @classmethod
-    def of(cls, texts: Sequence[Sequence[int]]) -> Ragged:
-        """These texts' ids, one after the other."""
-        lengths = np.array([len(ids) for ids in texts], np.int32)
-        return cls(np.fromiter(chain.from_iterable(texts), np.int32, lengths.sum()), lengths)
-
-    @classmethod
-    def joined(cls, parts: Sequence[Ragged]) -> Ragged:
-        """The texts of several, one after the other."""
-        skipped = None
-        if any(part.skipped is not None for part in parts):
-            zeros = (np.zeros(len(part), np.int32) for part in parts)
-            skipped = np.concatenate(
-                [
-                    zero if part.skipped is None else part.skipped
-                    for part, zero in zip(parts, zeros, strict=True)
-                ]
-            )
-        ids, lengths = (np.concatenate([getattr(p, n) for p in parts]) for n in ("ids", "lengths"))
-        return cls(ids, lengths, skipped)
-
-    @property
-    def offsets(self) -> np.ndarray:
-        """Where each text starts in `ids`, and the end of the last: int64, shape [texts + 1]."""
-        return np.concatenate(([0], np.cumsum(self.lengths, dtype=np.int64)))
-
-    def take(self, order: np.ndarray) -> Ragged:
-        """The texts at the positions `order`, in that order."""
-        found = _take(self.ids, self.offsets, order)
-        return found if self.skipped is None else replace(found, skipped=self.skipped[order])
-
-    def keys(self) -> np.ndarray:
-        """A 64-bit key of each text's ids, uint64, shape [texts]: equal texts have equal keys, and
-        two others the same one once in 10^19."""
-        offsets = self.offsets
-        places = np.arange(len(self.ids)) - np.repeat(offsets[:-1], self.lengths)
-        words = mixed(mixed(self.ids.astype(np.uint64)) + places.astype(np.uint64))
-        sums = np.concatenate((np.zeros(1, np.uint64), np.cumsum(words, dtype=np.uint64)))
-        return sums[offsets[1:]] - sums[offsets[:-1]]
-
-
-@dataclass(frozen=True)
-class TokenColumn:
-    """Texts, memory-mapped: ids [tokens], offsets [texts + 1], and how many first tokens of each
-    pooling leaves out (`skip`)."""
-
-    ids: np.ndarray
-    offsets: np.ndarray
-    skip: int = 0
-
-    def __len__(self) -> int:
-        return len(self.offsets) - 1
-
-    def take(self, order: np.ndarray) -> Ragged:
-        """The texts at the positions `order`; only their pages are read from disk."""
-        found = _take(self.ids, self.offsets, order)
-        if not self.skip:
-            return found
-        return replace(found, skipped=np.full(len(order), self.skip, np.int32))
-
-    def lengths(self, order: np.ndarray) -> np.ndarray:
-        """Tokens of the texts at the positions `order`, int64, without reading the texts."""
-        return self.offsets[order + 1] - self.offsets[order]
-
-
-@dataclass(frozen=True)
-class TokenisedPairs:
-    """One side of the split, tokenised.
-
-    Attributes:
-        queries, positives: The texts.
-        keys: The pairs' stable 64-bit keys, uint64.
-        origins: For each pair the place of its origin in `names`, uint8; None where the data have
-            but one.
-        negatives: The pairs' hard negatives, where a run asks for any.
-    """
-
-    queries: TokenColumn
-    positives: TokenColumn
-    keys: np.ndarray
-    origins: np.ndarray | None = None
-    names: tuple[str, ...] = ()
-    negatives: Negatives | None = None
-
-    def __len__(self) -> int:
-        return len(self.keys)
-
-    def first(self, count: int) -> np.ndarray:
-        """Positions of the `count` pairs with the smallest keys: the same pairs everywhere."""
-        return np.argsort(self.keys, kind="stable")[:count]
 
 
 @dataclass(frozen=True)
@@ -254,13 +142,13 @@ def tokenise(
     divided = split(source)
     if negatives and not divided.facts.negatives:
         raise ToolkitError(f"data {source.name!r} names no negatives; use negatives: mined or none")
-    if not _is_whole(folder):
+    if not store.is_whole(folder):
         _build(folder, source, divided.sides, encode, prefixes, negatives)
-    names = tuple(_stored(folder)["origins"])
+    names = tuple(store.stored(folder)["origins"])
     skips = [0 if prefixes.in_pooling else start for start in starts]
-    train, held_out = (_open(folder, side, names, skips) for side in _SIDES)
+    train, held_out = (store.open_side(folder, side, names, skips) for side in store.SIDES)
     if negatives:
-        train = replace(train, negatives=_open_negatives(folder, skips[1]))
+        train = replace(train, negatives=store.open_negatives(folder, skips[1]))
     return TokenisedData(train, held_out, divided.facts, folder.name)
 
 
@@ -367,11 +255,11 @@ def _build(
     shutil.rmtree(building, ignore_errors=True)
     building.mkdir(parents=True)
     try:
-        counts = dict.fromkeys(_SIDES, 0)
+        counts = dict.fromkeys(store.SIDES, 0)
         origins: dict[str, int] = {}
         with ExitStack() as files:
-            writers = {side: _Writer(building, side, files) for side in _SIDES}
-            wrong = _NegativesWriter(building, files) if negatives else None
+            writers = {side: store.Writer(building, side, files) for side in store.SIDES}
+            wrong = store.NegativesWriter(building, files) if negatives else None
             for chunk in _used(read_pairs(source), sides, source):
                 texts = [
                     encode([getattr(pair, name) for _, pair in chunk], prefix=prefix)
@@ -390,7 +278,7 @@ def _build(
             raise ToolkitError(f"data {source.name!r} holds no pair")
         stored = {**counts, "origins": list(origins), "negatives": negatives}
         (building / "counts.json").write_text(json.dumps(stored), encoding="utf-8")
-        if folder.is_dir() and not _is_whole(folder):
+        if folder.is_dir() and not store.is_whole(folder):
             shutil.rmtree(folder)  # damaged since it was written
         if not folder.is_dir():  # another process may have been faster; its store is as good
             building.rename(folder)
@@ -425,122 +313,3 @@ def _used(
         ]
     if seen != len(sides):
         raise changed
-
-
-class _Writer:
-    """Appends one side's pairs to its six files."""
-
-    def __init__(self, folder: Path, side: str, files: ExitStack) -> None:
-        def create(name: str) -> BinaryIO:
-            return files.enter_context(open(folder / f"{side}.{name}", "wb"))
-
-        self.ids = [create(f"{text}.ids") for text in _TEXTS]
-        self.offsets = [create(f"{text}.offsets") for text in _TEXTS]
-        self.keys, self.origins = create("keys"), create("origins")
-        self.ends = [0, 0]
-        for file in self.offsets:
-            file.write(np.int64(0).tobytes())
-
-    def write(self, key: int, tokens: list[list[int]], origin: int) -> None:
-        for text, ids in enumerate(tokens):
-            self.ends[text] += len(ids)
-            self.ids[text].write(np.asarray(ids, np.int32).tobytes())
-            self.offsets[text].write(np.int64(self.ends[text]).tobytes())
-        self.keys.write(np.uint64(key).tobytes())
-        self.origins.write(np.uint8(origin).tobytes())
-
-
-class _NegativesWriter:
-    """Appends the hard negatives of the training side's pairs to its three files."""
-
-    def __init__(self, folder: Path, files: ExitStack) -> None:
-        def create(name: str) -> BinaryIO:
-            return files.enter_context(open(folder / f"train.negatives.{name}", "wb"))
-
-        self.ids, self.offsets, self.pairs = map(create, ("ids", "offsets", "pairs"))
-        self.end = self.texts = 0
-        for file in (self.offsets, self.pairs):
-            file.write(np.int64(0).tobytes())
-
-    def write(self, texts: list[list[int]]) -> None:
-        for ids in texts:
-            self.end += len(ids)
-            self.ids.write(np.asarray(ids, np.int32).tobytes())
-            self.offsets.write(np.int64(self.end).tobytes())
-        self.texts += len(texts)
-        self.pairs.write(np.int64(self.texts).tobytes())
-
-
-def _stored(folder: Path) -> dict[str, Any]:
-    return json.loads((folder / "counts.json").read_text(encoding="utf-8"))
-
-
-def _is_whole(folder: Path) -> bool:
-    """Whether every file of the store is there, and as long as it must be."""
-    try:
-        counts = _stored(folder)
-        for side in _SIDES:
-            pairs = counts[side]
-            sizes = {"keys": 8 * pairs, "origins": pairs}
-            for text in _TEXTS:
-                sizes[f"{text}.offsets"] = 8 * (pairs + 1)
-                offsets = _map(folder / f"{side}.{text}.offsets", np.int64)
-                sizes[f"{text}.ids"] = 4 * int(offsets[-1])
-            for name, size in sizes.items():
-                if (folder / f"{side}.{name}").stat().st_size != size:
-                    return False
-        return not counts.get("negatives") or _negatives_are_whole(folder, counts["train"])
-    except (OSError, ValueError, KeyError, TypeError, IndexError):
-        return False
-
-
-def _negatives_are_whole(folder: Path, pairs: int) -> bool:
-    column, ends = _map_negatives(folder, 0)
-    return (
-        len(ends) == pairs + 1
-        and len(column) == int(ends[-1])
-        and len(column.ids) == int(column.offsets[-1])
-    )
-
-
-def _map_negatives(folder: Path, skip: int) -> tuple[TokenColumn, np.ndarray]:
-    ids = _map(folder / "train.negatives.ids", np.int32)
-    offsets, pairs = (
-        _map(folder / f"train.negatives.{name}", np.int64) for name in ("offsets", "pairs")
-    )
-    return TokenColumn(ids, offsets, skip), pairs
-
-
-def _open_negatives(folder: Path, skip: int) -> Negatives:
-    column, ends = _map_negatives(folder, skip)
-    return Negatives(column, np.arange(len(column)), np.asarray(ends))
-
-
-def _open(folder: Path, side: str, names: tuple[str, ...], skips: list[int]) -> TokenisedPairs:
-    queries, positives = (
-        TokenColumn(
-            _map(folder / f"{side}.{text}.ids", np.int32),
-            _map(folder / f"{side}.{text}.offsets", np.int64),
-            skip,
-        )
-        for text, skip in zip(_TEXTS, skips, strict=True)
-    )
-    keys = _map(folder / f"{side}.keys", np.uint64)
-    if len(names) < 2:
-        return TokenisedPairs(queries, positives, keys)
-    origins = _map(folder / f"{side}.origins", np.uint8)
-    return TokenisedPairs(queries, positives, keys, origins, names)
-
-
-def _map(path: Path, dtype: type[np.generic]) -> np.ndarray:
-    if path.stat().st_size == 0:  # the system maps no empty file
-        return np.zeros(0, dtype)
-    return np.memmap(path, dtype, mode="r")
-
-
-def _take(ids: np.ndarray, offsets: np.ndarray, order: np.ndarray) -> Ragged:
-    starts = offsets[order]
-    lengths = offsets[order + 1] - starts
-    ends = np.cumsum(lengths)
-    within = np.arange(ends[-1] if len(ends) else 0) - np.repeat(ends - lengths, lengths)
-    return Ragged(np.asarray(ids[np.repeat(starts, lengths) + within]), lengths.astype(np.int32))

@@ -28,7 +28,8 @@ def fine_tune(**settings: object) -> tuple[RunRecord, PreTrainedModel]:
     """
     from tqdm.auto import tqdm
 
-    from toolkit.training.run import prepare, train_encoder
+    from toolkit.training.preparation import prepare
+    from toolkit.training.run import train_encoder
 
     config = RunConfig.from_dict(settings)
     with tqdm(total=prepare(config).schedule.steps, unit="step") as bar:

@@ -10,8 +10,9 @@ import torch
 
 from toolkit.contrast.loss import equal_texts, info_nce
 from toolkit.contrast.step import embed
+from toolkit.pairs.ragged import Ragged
 from toolkit.pairs.split import Facts
-from toolkit.pairs.tokens import Ragged, TokenisedPairs
+from toolkit.pairs.store import TokenisedPairs
 from toolkit.training.enough import check_candidates
 
 if TYPE_CHECKING:

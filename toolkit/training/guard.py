@@ -18,7 +18,7 @@ from toolkit.contrast.step import ContrastiveStep, lay_out_all
 from toolkit.doors import attending
 from toolkit.errors import ToolkitError
 from toolkit.flops import step_flops
-from toolkit.pairs.tokens import Ragged
+from toolkit.pairs.ragged import Ragged
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel

@@ -88,7 +88,7 @@ def restore(folder: Path, config: RunConfig, model: nn.Module) -> None:
 
     Args:
         folder: Of the run. config: Of the run.
-        model: The run's decoder with its method applied (`toolkit.training.run.load_encoder`).
+        model: The run's decoder with its method applied (`preparation.load_encoder`).
 
     Raises:
         ToolkitError: It is damaged, another run's, or the decoder's other weights are not those

@@ -23,7 +23,8 @@ from toolkit.contrast.step import chunk_size, embed
 from toolkit.errors import SurroundingsError
 from toolkit.flops import NOTHING, StepFlops, forward_flops
 from toolkit.pairs.negatives import Negatives
-from toolkit.pairs.tokens import TokenisedData, TokenisedPairs
+from toolkit.pairs.store import TokenisedPairs
+from toolkit.pairs.tokens import TokenisedData
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel

@@ -11,7 +11,7 @@ import numpy as np
 
 from toolkit.errors import ToolkitError
 from toolkit.flops import CONVENTIONS, NOTHING, StepFlops
-from toolkit.pairs.tokens import TokenisedPairs
+from toolkit.pairs.store import TokenisedPairs
 from toolkit.training.enough import check_batch
 
 # FLOPs of a step from the token lengths of its queries, positives and, if any, hard negatives.

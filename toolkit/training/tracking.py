@@ -13,7 +13,7 @@ from toolkit.errors import ToolkitError
 
 if TYPE_CHECKING:
     from toolkit.runs import RunConfig, RunRecord
-    from toolkit.training.run import Progress
+    from toolkit.training.loop import Progress
 
 PROJECT = "decoders-to-encoders"
 RESULT = "result"  # Before the names of what came of a run, so that they are no other's.
