@@ -3,11 +3,12 @@
 import json
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 
 import toolkit
-from toolkit import decoders
+from toolkit import cli, decoders
 from toolkit.contrast.step import embed
 from toolkit.encoder.export import export
 from toolkit.encoder.loading import trained
@@ -97,3 +98,57 @@ def test_a_trained_one_is_read_as_it_was_trained(easy, tmp_path):
 def test_what_is_not_there_is_one_sentence(source, words):
     with pytest.raises(ToolkitError, match=words):
         toolkit.load(source)
+
+
+@pytest.mark.parametrize(
+    "damage", ["", "{", "[]", '{"config": null}', '{"config": {"pooling": "max"}}']
+)
+def test_an_export_that_no_longer_says_how_it_reads_is_no_untuned_decoder(tmp_path, damage):
+    folder = export(toolkit.load("small-3k", pooling="last"), tmp_path / "out")
+    (folder / "toolkit.json").write_text(damage)
+    with pytest.raises(ToolkitError, match=r"toolkit\.json (is damaged|holds no configuration)"):
+        toolkit.load(folder)
+
+
+def test_a_model_of_sentence_transformers_is_no_untuned_decoder(tmp_path):
+    folder = export(toolkit.load("small-3k", pooling="last"), tmp_path / "out")
+    (folder / "toolkit.json").unlink()
+    with pytest.raises(ToolkitError, match="is a model of sentence-transformers"):
+        toolkit.load(folder)
+    assert toolkit.load(folder, pooling="last").width == 16
+    assert cli.main(["export", str(folder), str(tmp_path / "again")]) == 2
+
+
+@pytest.mark.parametrize(
+    ("file", "text", "complaint"),
+    [
+        ("record.json", "{", r"record\.json is not a whole run record"),
+        ("config.json", '{"budget_flop": 1}', r"config\.json holds no configuration .* decoder"),
+        ("config.json", '{"budget_flop": "x", "decoder": "small-3k"}', r"config\.json .*number"),
+    ],
+)
+def test_a_run_s_damaged_file_is_named(tmp_path, file, text, complaint):
+    (tmp_path / file).write_text(text)
+    with pytest.raises(ToolkitError, match=complaint):
+        toolkit.load(tmp_path)
+
+
+@pytest.mark.parametrize("source", [None, 3, b"small-3k"])
+def test_what_names_no_encoder_is_told(source):
+    with pytest.raises(ToolkitError, match="is named by a text or a path"):
+        toolkit.load(source)
+
+
+def test_texts_come_in_any_order_that_python_has_and_in_no_other():
+    encoder = toolkit.load("small-3k")
+    expected = encoder.encode(["a", "b"])
+    for texts in (
+        ("a", "b"),
+        (t for t in "ab"),
+        np.array(["a", "b"]),
+        pd.Series(["a", "b"], [5, 6]),
+    ):
+        np.testing.assert_array_equal(encoder.encode(texts), expected)
+    for texts in (None, 3, {"a": "b"}, {"a", "b"}, pd.DataFrame({"text": ["a", "b"]})):
+        with pytest.raises(ToolkitError, match="texts are a list, an array or a column of texts"):
+            encoder.encode(texts)

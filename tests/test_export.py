@@ -135,3 +135,12 @@ def test_an_export_that_breaks_off_leaves_nothing(tmp_path, monkeypatch):
     with pytest.raises(ToolkitError, match=r"cannot save the encoder in .* No space left"):
         export(load("small-3k"), tmp_path / "out")
     assert not list(tmp_path.iterdir())
+
+
+def test_a_pad_token_that_no_row_stands_for_is_not_exported(tmp_path):
+    folder = family("gpt-neox", tmp_path / "decoder")
+    (tmp_path / "decoder" / "tokenizer_config.json").unlink()  # the family's own pad token is left
+    encoder = encoder_of(folder)
+    together, alone = theirs(export(encoder, tmp_path / "out"), TEXTS)
+    np.testing.assert_allclose(together, encoder.encode(TEXTS), atol=1e-5)
+    np.testing.assert_allclose(alone, together, atol=1e-5)

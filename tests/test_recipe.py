@@ -165,6 +165,12 @@ def test_hyperparameters_that_the_table_lacks_are_the_defaults_and_say_so():
         assert setting.value > 0
 
 
+def test_a_table_whose_only_setting_is_one_learning_rate_is_answered():
+    table = run_table(truth={"full": TRUTH["full"]}, decoders=WIDE, noise=0).assign(lr=1e-3)
+    recipe = recommend(table.drop(columns=["lora_rank", "batch_pairs"]), budget_flop=1e12)
+    assert recipe.decoder.name in WIDE
+
+
 def test_a_learning_rate_found_with_one_width_is_carried_to_another_as_the_default_is():
     """0.0054 is half the default at width 24, so at width 48 the recipe says half of that."""
     table = run_table(truth={"full": TRUTH["full"]}, decoders=WIDE, noise=0)

@@ -460,7 +460,7 @@ def as_made(values: dict[str, Any]) -> RunConfig:
     """
     if "special_tokens" not in values:
         # No run had them then; the tokenizers of the decoders known by name add none.
-        named = decoders.catalogued(values["decoder"]) is not None
+        named = decoders.catalogued(str(values.get("decoder", ""))) is not None
         values = {**values, "special_tokens": named}
     return RunConfig.from_dict(values)
 

@@ -104,16 +104,20 @@ def read_scores(path: Path) -> list[Score]:
         ToolkitError: The file is missing, or a line of it is no score; file and line are named.
     """
     try:
-        with open(path, encoding="utf-8", newline="") as file:
+        with open(path, encoding="utf-8-sig", newline="") as file:
             found = {}
-            for number, row in enumerate(csv.DictReader(file), 2):
+            lines = csv.DictReader(file)
+            absent = [f.name for f in fields(Score) if f.name not in (lines.fieldnames or ())]
+            if absent:
+                raise ToolkitError(f"{path}, line 1, lacks the columns {', '.join(absent)}")
+            for number, row in enumerate(lines, 2):
                 score = _score(row, f"{path}, line {number},")
                 found[score.encoder, score.task, score.measure] = score
     except FileNotFoundError as error:
         raise ToolkitError(
             f"there are no scores at {path}; make them: python -m toolkit evaluate {path.parent}"
         ) from error
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
+    except (OSError, ValueError, csv.Error) as error:
         raise ToolkitError(f"{path} cannot be read: {error}") from error
     return list(found.values())
 
@@ -128,8 +132,10 @@ def _score(row: dict[str, str | None], where: str) -> Score:
         count = int(words["count"])
     except ValueError as error:
         raise ToolkitError(f"{where} holds no score: {error}") from error
-    if math.isnan(value) or words["kind"] not in KINDS:
-        raise ToolkitError(f"{where} holds no score of an encoder of a kind {', '.join(KINDS)}")
+    if not math.isfinite(value):
+        raise ToolkitError(f"{where} has the value {words['value'] or 'of nothing'!r}, no number")
+    if words["kind"] not in KINDS:
+        raise ToolkitError(f"{where} has the kind {words['kind']!r}; known: {', '.join(KINDS)}")
     return Score(
         encoder=words["encoder"],
         kind=words["kind"],

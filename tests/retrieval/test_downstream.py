@@ -92,7 +92,7 @@ def test_the_table_of_scores_survives_its_file_and_damage_is_told_by_line(tmp_pa
     path.write_text(as_csv([*scores, newer]))
     assert read_scores(path)[0] == newer and len(read_scores(path)) == len(scores)
     path.write_text(as_csv(scores).replace("untuned", "raw"))
-    with pytest.raises(ToolkitError, match="line 26, holds no score"):
+    with pytest.raises(ToolkitError, match="line 26, has the kind 'raw'"):
         read_scores(path)
     with pytest.raises(ToolkitError, match=r"make them: python -m toolkit evaluate"):
         read_scores(tmp_path / "none" / "scores.csv")
@@ -135,3 +135,51 @@ def test_a_sweep_is_judged_with_its_decoders_untuned_and_only_what_is_missing(
     assert main(["search", run, str(folder), "stock prices", "-k", "2", "--json"]) == 0
     (answer,) = json.loads(capsys.readouterr().out)
     assert len(answer["found"]) == 2 and answer["found"][0]["similarity"] <= 1.0001
+
+
+@pytest.mark.parametrize(
+    ("change", "complaint"),
+    [
+        (lambda t: t.drop(columns="run"), "no column 'run'"),
+        (lambda t: t.drop(columns="params"), "no column 'params'"),
+        (lambda t: t.assign(loss="abc"), "'loss' must hold numbers; row 1 holds 'abc'"),
+        (lambda t: t.assign(run="one"), "two runs called 'one'"),
+    ],
+)
+def test_a_run_table_that_cannot_be_put_beside_scores_is_told(tmp_path, change, complaint):
+    rows, scores = made_up(lambda loss: 1 / (1 + loss))
+    scores.append(replace(scores[0], encoder="one"))
+    with pytest.raises(ToolkitError, match=complaint):
+        scored(change(table_of(rows, tmp_path)), scores, "animals", "map")
+
+
+def test_runs_that_did_not_finish_or_are_called_by_numbers_are_no_trouble(tmp_path):
+    rows, scores = made_up(lambda loss: 1 / (1 + loss))
+    table = table_of(rows, tmp_path)
+    names = {name: number for number, name in enumerate(table["run"], 100)}
+    numbered = [replace(s, encoder=str(names.get(s.encoder, s.encoder))) for s in scores]
+    table = table.assign(run=table["run"].map(names))
+    table.loc[0, "status"] = "failed"
+    assert len(scored(table, numbered, "animals", "map")) == len(rows) - 1
+
+
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [
+        ("", "line 1, lacks the columns encoder, kind"),
+        ("encoder;kind;task\n", "line 1, lacks the columns encoder"),
+        ("VALUE=inf", "line 2, has the value 'inf', no number"),
+        ("VALUE=nan", "line 2, has the value 'nan', no number"),
+        ("KIND=mine", "line 2, has the kind 'mine'; known: run"),
+    ],
+)
+def test_scores_that_are_none_are_named(tmp_path, text, complaint):
+    path = tmp_path / "scores.csv"
+    field, _, value = text.partition("=")
+    whole = as_csv([Score("a", "run", "t", "m", 0.25, 0.1, 0.4, 9, "queries")])
+    old = {"VALUE": "0.25", "KIND": "run"}.get(field)
+    path.write_text(whole.replace(old, value) if old else text)
+    with pytest.raises(ToolkitError, match=complaint):
+        read_scores(path)
+    path.write_text(whole, encoding="utf-8-sig")
+    assert read_scores(path)[0].value == 0.25

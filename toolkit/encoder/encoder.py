@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING
@@ -50,7 +50,7 @@ class Encoder:
 
     def encode(
         self,
-        texts: str | Sequence[str],
+        texts: str | Iterable[str],
         *,
         side: str | None = None,
         chunk_tokens: int | None = None,
@@ -82,6 +82,7 @@ class Encoder:
             ]
         if side not in (None, *SIDES):
             raise ToolkitError(f"side is {' or '.join(SIDES)}, not {side!r}")
+        texts = as_list(texts)
         check_texts(texts)
         vectors = np.empty((len(texts), self.width), np.float32)
         with tqdm(total=len(texts), unit="text", disable=not progress) as bar:
@@ -136,6 +137,23 @@ def token_ids_of(
         special_tokens=config.special_tokens,
         prefix=None if side is None else getattr(config, f"{side}_prefix"),
     )
+
+
+def as_list(texts: Iterable[str]) -> list[str]:
+    """Texts in their order.
+
+    Raises:
+        ToolkitError: They have none, or are a table, whose entries are its columns.
+    """
+    if (
+        not isinstance(texts, Iterable)
+        or isinstance(texts, (Mapping, Set))
+        or getattr(texts, "ndim", 1) != 1
+    ):
+        raise ToolkitError(
+            f"texts are a list, an array or a column of texts, not a {type(texts).__name__}"
+        )
+    return list(texts)
 
 
 def check_texts(texts: Sequence[str]) -> None:

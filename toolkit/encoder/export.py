@@ -115,7 +115,11 @@ def _save(encoder: Encoder, folder: Path, precision: str) -> None:
     if precision == "bfloat16":
         model = copy.deepcopy(model).to(torch.bfloat16)  # type: ignore[arg-type]
     model.save_pretrained(decoder)
-    _tokenizer(config, encoder.tokenizer).save_pretrained(decoder)
+    tokenizer = _tokenizer(config, encoder.tokenizer)
+    if tokenizer.pad_token_id >= model.get_input_embeddings().num_embeddings:
+        # A family's usual pad token, which this decoder's vocabulary lacks and no row stands for.
+        tokenizer.pad_token = stand_in(encoder.tokenizer)[1]
+    tokenizer.save_pretrained(decoder)
     transformer = Transformer(str(decoder), max_seq_length=config.max_tokens)
     pooling = Pooling(
         encoder.width,

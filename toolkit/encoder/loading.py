@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 EXPORTED = "toolkit.json"  # In an exported folder: the run's configuration and its record.
+MODULES = "modules.json"  # What a folder of sentence-transformers has.
 _RUN, _SWEEP = ("record.json", "config.json"), "sweep.yaml"
 
 
@@ -34,9 +35,11 @@ def load(source: str | Path, **settings: object) -> Encoder:
     Raises:
         ToolkitError: There is none; says what there is, and how to keep one.
     """
+    if not isinstance(source, (str, Path)):
+        raise ToolkitError(f"an encoder is named by a text or a path, not by {source!r:.60}")
     folder = Path(source)
     config = run_config(folder)
-    exported = _exported(folder)
+    exported = None if config else _exported(folder)
     if settings and (config or exported):
         raise ToolkitError(f"{source} is trained, and read as it was: it takes no {min(settings)}")
     if config is not None:
@@ -45,6 +48,11 @@ def load(source: str | Path, **settings: object) -> Encoder:
         return _of_export(folder, exported)
     if (folder / _SWEEP).is_file():
         raise ToolkitError(f"{folder} is a sweep; name one of its runs{_kept_in(folder)}")
+    if (folder / MODULES).is_file() and not settings:
+        raise ToolkitError(
+            f"{folder} is a model of sentence-transformers, whose pooling and prompts are not read "
+            f'here: SentenceTransformer("{folder}") does; embed, search and evaluate take it'
+        )
     return _untuned(
         str(source), RunConfig.from_dict({"budget_flop": 1, **settings, "decoder": str(source)})
     )
@@ -58,11 +66,24 @@ def run_config(folder: Path) -> RunConfig | None:
     """
     for name in _RUN:
         path = folder / name
-        if name == "record.json" and path.is_file() and "sha256" in _values(path):
+        values = _values(path)
+        if name == "record.json" and path.is_file() and (not values or "sha256" in values):
             return read_record(path).config
-        if "budget_flop" in _values(path):
-            return as_made(_values(path))
+        if "budget_flop" in values:
+            return _as_made(values, path)
     return None
+
+
+def _as_made(values: dict[str, Any], path: Path) -> RunConfig:
+    """The configuration that a file holds.
+
+    Raises:
+        ToolkitError: It holds none; the file is named.
+    """
+    try:
+        return as_made(values)
+    except ToolkitError as error:
+        raise ToolkitError(f"{path} holds no configuration of a run: {error}") from error
 
 
 def _values(path: Path) -> dict[str, Any]:
@@ -74,8 +95,18 @@ def _values(path: Path) -> dict[str, Any]:
 
 
 def _exported(folder: Path) -> RunConfig | None:
-    values = _values(folder / EXPORTED)
-    return as_made({**values["config"], "decoder": str(folder)}) if "config" in values else None
+    """The configuration of an exported encoder; None where the folder is no such.
+
+    Raises:
+        ToolkitError: It is one, and what says how it reads texts is damaged.
+    """
+    path = folder / EXPORTED
+    if not path.is_file():
+        return None
+    config = _values(path).get("config")
+    if not isinstance(config, dict):
+        raise ToolkitError(f"{path} is damaged: it no longer says how texts are read; export again")
+    return _as_made({**config, "decoder": str(folder)}, path)
 
 
 def _of_run(folder: Path, config: RunConfig) -> Encoder:
@@ -118,9 +149,17 @@ def _of_export(folder: Path, config: RunConfig) -> Encoder:
     decoder = decoders.Decoder(str(folder), shape=None, source=str(folder))  # type: ignore[arg-type]
     decoders.check_files(decoder)
     tokenizer = decoders.load_tokenizer(decoder)
-    record = _values(folder / EXPORTED).get("record")
-    record = RunRecord.from_json(json.dumps(record)) if record else None
+    record = _record(folder / EXPORTED)
     return Encoder(str(folder), _ready(decoders.load(decoder)), tokenizer, config, record)
+
+
+def _record(path: Path) -> RunRecord | None:
+    """The record in an exported folder, if there is one."""
+    record = _values(path).get("record")
+    try:
+        return RunRecord.from_json(json.dumps(record)) if record else None
+    except ToolkitError as error:
+        raise ToolkitError(f"the record in {path} {error}; export again") from error
 
 
 def _untuned(name: str, config: RunConfig) -> Encoder:

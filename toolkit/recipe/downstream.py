@@ -16,9 +16,11 @@ import pandas as pd
 from toolkit.errors import ToolkitError, nearest
 from toolkit.laws.correlation import spearman
 from toolkit.laws.estimate import Estimate
+from toolkit.laws.table import check
 from toolkit.recipe.recommendation import recommend_from
 from toolkit.recipe.study import Study
 from toolkit.scores import Score
+from toolkit.values import repeated
 
 LEAST = 4  # Runs: of three any order is likely.
 _CELL = ["method", "budget_flop", "decoder", "params"]
@@ -104,6 +106,8 @@ def downstream(
 
 def _measure(scores: Sequence[Score], task: str, measure: str | None) -> str:
     tasks = tuple(dict.fromkeys(s.task for s in scores))
+    if not tasks:
+        raise ToolkitError("nothing was scored yet: python -m toolkit evaluate makes scores")
     if task not in tasks:
         raise ToolkitError(f"nothing was scored on {task!r}{nearest(task, tasks)}")
     measures = tuple(dict.fromkeys(s.measure for s in scores if s.task == task))
@@ -116,13 +120,22 @@ def scored(table: pd.DataFrame, scores: Sequence[Score], task: str, measure: str
     """The finished runs that have a score, with it.
 
     Raises:
-        ToolkitError: They are too few.
+        ToolkitError: They are too few, or the table lacks a column, holds a text where a number
+            must be, or has two runs of one name.
     """
     values = {
         s.encoder: s.value for s in scores if (s.kind, s.task, s.measure) == ("run", task, measure)
     }
-    runs = table.assign(score=table["run"].map(values))
-    runs = runs[runs["score"].notna() & runs["loss"].notna()].reset_index(drop=True)
+    checked = check(table, {name: name for name in ("params", "budget_flop", "loss")})
+    runs = table.iloc[checked.rows]
+    for name in ("run", "method", "decoder"):
+        if name not in runs:
+            raise ToolkitError(f"the run table has no column {name!r}")
+    runs = runs.assign(run=runs["run"].astype(str))
+    runs = runs.assign(score=runs["run"].map(values))
+    runs = runs[runs["score"].notna()].reset_index(drop=True)
+    if name := repeated(runs["run"]):
+        raise ToolkitError(f"the run table has two runs called {name!r}")
     if len(runs) < LEAST:
         raise ToolkitError(
             f"{len(runs)} finished runs have a score on {task}, and at least {LEAST} are needed: "
@@ -163,7 +176,7 @@ def _by_laws(table: pd.DataFrame, runs: pd.DataFrame, draws: int) -> tuple[Prefe
 
     Both laws are fitted to the same runs: those that have a score.
     """
-    same = table[table["run"].isin(runs["run"])]
+    same = table[table["run"].astype(str).isin(runs["run"])]
     studies = [Study.of(each, draws=draws) for each in (same, by_score(runs))]
     found = []
     last = studies[0].budgets[-1]

@@ -161,7 +161,7 @@ def _logarithms(runs: pd.DataFrame, names: tuple[str, ...]) -> tuple[pd.DataFram
 
 def _varied(mean: pd.DataFrame, names: tuple[str, ...]) -> Array:
     """(n, S) settings; NaN for a method that had one value of it in each cell."""
-    values = mean[list(names)].to_numpy(float)
+    values = mean[list(names)].to_numpy(float, copy=True)
     for k, name in enumerate(names):
         most = mean.groupby(list(PLACE))[name].nunique().groupby(level="method").max()
         values[mean["method"].map(most).to_numpy() < 2, k] = np.nan

