@@ -131,6 +131,18 @@ def test_memory_does_not_grow_with_the_file(tmp_path):
     assert max(seen) - seen[3] < 12e6
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="asks /proc")
+def test_parquet_that_was_read_does_not_stay_in_memory(tmp_path):
+    path = tmp_path / "texts.parquet"
+    table = pa.table({"text": [os.urandom(50).hex() for _ in range(10_000)]})
+    with pq.ParquetWriter(path, table.schema, compression=None) as writer:
+        for _ in range(80):
+            writer.write_table(table)
+    before = resident()
+    seen = [resident() for number, _ in enumerate(TextFile(path)) if number % 10_000 == 0]
+    assert max(seen) - before < path.stat().st_size / 2 > 40e6
+
+
 @pytest.fixture
 def full_disk():
     """No file may be longer than a few windows; put right when called."""

@@ -21,7 +21,7 @@ from toolkit.pairs.lines import (
     lines_of,
     not_csv,
     opened,
-    seekable,
+    parquet,
     separated,
     whole,
 )
@@ -196,10 +196,9 @@ def _delimiter(header: str, path: Path, columns: Columns) -> tuple[str, Columns]
 
 def _parquet_rows(file: IO[bytes], path: Path, columns: Columns) -> Iterator[Row]:
     import pyarrow as pa
-    import pyarrow.parquet as pq
 
     try:
-        table = pq.ParquetFile(seekable(file))
+        table = parquet(file)
         names = table.schema_arrow.names
         found = columns.among(names, str(path))
         read = [name for name in names if name in _used(found, names)]

@@ -13,10 +13,13 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from itertools import chain
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING, Any
 
 from toolkit.errors import SurroundingsError, ToolkitError
 from toolkit.values import repeated
+
+if TYPE_CHECKING:
+    from pyarrow.parquet import ParquetFile
 
 FORMATS = (".jsonl", ".ndjson", ".csv", ".tsv", ".parquet")
 _END = "\0end of the file\0"  # A line after the last: within a cell, a quote was left open.
@@ -153,9 +156,12 @@ def not_csv(where: str, error: csv.Error) -> ToolkitError:
     return ToolkitError(f"{where} is not CSV: {error}")
 
 
-def seekable(file: IO[bytes]) -> IO[bytes]:
-    """A file that can be read from anywhere, as Parquet's reader does: a gzipped one in memory."""
-    return io.BytesIO(file.read()) if isinstance(file, gzip.GzipFile) else file
+def parquet(file: IO[bytes]) -> ParquetFile:
+    """A file of Parquet, to be read group by group; a gzipped one is held in memory."""
+    from pyarrow.parquet import ParquetFile
+
+    whole = io.BytesIO(file.read()) if isinstance(file, gzip.GzipFile) else file
+    return ParquetFile(whole, pre_buffer=False)  # What is read ahead would stay to the end.
 
 
 def whole(line: str | BadLine) -> str:

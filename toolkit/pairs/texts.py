@@ -19,7 +19,7 @@ from toolkit.pairs.lines import (
     kind_of,
     lines_of,
     opened,
-    seekable,
+    parquet,
     separated,
     whole,
 )
@@ -173,11 +173,10 @@ def _parquet(
     file: IO[bytes], path: Path, column: str | None
 ) -> Iterator[tuple[str, dict[str, Any]]]:
     import pyarrow as pa
-    import pyarrow.parquet as pq
 
     number = 0
     try:
-        table = pq.ParquetFile(seekable(file))
+        table = parquet(file)
         names = _once(table.schema_arrow.names, str(path))
         texts = [field.name for field in table.schema_arrow if _holds_texts(field.type)]
         # Where none of them is asked for, all are shown to whoever asks which there are.

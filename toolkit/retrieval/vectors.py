@@ -312,7 +312,8 @@ def _finish(
     schema = pa.schema([("text", pa.string()), ("vector", pa.list_(pa.float32(), size))])
     building = target.with_name(f".{target.name}.tmp")
     try:
-        with open(part, "rb") as vectors, pq.ParquetWriter(building, schema) as writer:
+        writer = pq.ParquetWriter(building, schema, use_dictionary=False)
+        with open(part, "rb") as vectors, writer:
             vectors.seek(len(state.header))
             for _, some in _windows(texts, 0, WINDOW):
                 flat = pa.array(np.fromfile(vectors, _KIND, len(some) * size))
