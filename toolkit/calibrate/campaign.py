@@ -60,7 +60,7 @@ class Answer:
         rivals: All choices, the recommended first.
         regret: Expected loss above the best that the target could buy, as a share of it.
         regret_high: 90 % of the draws lie below. within: Share of draws within 1 % of the best.
-        status: settled; likely (expected within 1 %); or not settled.
+        status: settled; likely (predicted within 1 %); or not settled.
         rate: Its factor on the default, and `lr` for the recommended decoder. batch: Pairs a step.
         pairs: That the target buys.
         spent, left: FLOP. more: Expected regret after one more round of 2 % of the target.

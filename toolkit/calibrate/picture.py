@@ -1,4 +1,4 @@
-"""The live page of a calibration: what is expected at the target, the runs, the regret."""
+"""The live page of a calibration: what is predicted at the target, the runs, the regret."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def _surface(standing: Standing, ax: Any) -> None:
         xscale="log",
         xlabel="non-embedding parameters",
         ylabel=LOSS,
-        title=f"Expected at {scientific(pool.target, 3)} FLOP",
+        title=f"Predicted at {scientific(pool.target, 3)} FLOP",
     )
 
 

@@ -10,7 +10,7 @@ from toolkit.words import bullet, loss, method_name, n_runs, setting_value
 SHOWN = 6
 STATUS = {
     "settled": "settled: more runs would change little",
-    "likely": "likely: expected within 1 % of the best, though not beyond doubt",
+    "likely": "likely: predicted within 1 % of the best, though not beyond doubt",
     "not settled": "not settled: what was spent does not tell the leading choices apart",
 }
 
