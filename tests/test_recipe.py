@@ -35,19 +35,54 @@ def kinds(recipe):
     return [finding.kind for finding in recipe.warnings]
 
 
-def test_what_a_run_came_to_is_promised_where_its_budget_and_pairs_are_at_hand():
+def test_a_better_run_is_promised_where_its_budget_and_pairs_are_at_hand():
+    """But for two standard deviations of a seed, which may have been luck."""
     table = run_table(decoders=WIDE, noise=0.003)
     top = table["budget_flop"].max()
     there = table[(table["budget_flop"] == top) & (table["method"] == "full")]
     lucky = there.sort_values("params").index[-1]  # what the law holds for the worst choice
     table.loc[lucky, "loss"] = 0.8 * table["loss"].min()
     study = Study.of(table, draws=300)
+    seeds = 2 * study.surface.cells.noise
     for budget in (top, 1.2 * top):
         recipe = recommend_from(study, budget_flop=budget)
         assert recipe.decoder.params == table.loc[lucky, "params"]
-        assert recipe.loss.value == pytest.approx(table.loc[lucky, "loss"], rel=0.01)
-    for limits in ({"budget_flop": 0.8 * top}, {"budget_flop": top, "max_params": 1e6}):
+        assert recipe.loss.value == pytest.approx(table.loc[lucky, "loss"], rel=seeds)
+    for limits in ({"budget_flop": 0.5 * top}, {"budget_flop": top, "max_params": 1e6}):
         assert recommend_from(study, **limits).loss.value > 1.1 * table.loc[lucky, "loss"]
+
+
+def promised(study, budget, method, decoder):
+    choices = recommend_from(study, budget_flop=budget).choices
+    return next(c.loss for c in choices if (c.method, c.decoder) == (method, decoder))
+
+
+def test_worse_runs_at_a_budget_are_promised_there_and_the_law_s_loss_far_from_it():
+    table = run_table(decoders=WIDE, seeds=(0, 1, 2), noise=0.003)
+    low, budget, high = table["budget_flop"].unique()[[0, 2, 4]]
+    cell = (table["budget_flop"] == budget) & (table["decoder"] == "small-85k")
+    cell &= table["method"] == "full"
+    poor = table.assign(loss=table["loss"].where(~cell, 1.08 * table["loss"]))
+    study, usual = (Study.of(t, draws=300) for t in (poor, table))
+    loss = promised(study, budget, "full", "small-85k")
+    assert loss.value == pytest.approx(poor.loc[cell, "loss"].mean(), rel=0.02)
+    for far in (low, high):
+        there = promised(usual, far, "full", "small-85k").value
+        assert promised(study, far, "full", "small-85k").value == pytest.approx(there, rel=0.02)
+
+
+def test_a_run_far_from_the_settings_that_the_recipe_names_does_not_speak_against_a_decoder():
+    """One cell has rank 512 alone, which costs it a tenth; the others tell that 64 is better."""
+    lora = {"lora": TRUTH["lora"]}
+    table = run_table(truth=lora, ranks=(8, 32, 128, 512), decoders=WIDE[3:], noise=0.003)
+    budget = table["budget_flop"].unique()[1]
+    cell = (table["budget_flop"] == budget) & (table["decoder"] == "small-200k")
+    table = table[~cell | (table["lora_rank"] == 512)]
+    measured = float(table.loc[cell, "loss"].iloc[0])
+    truth = TRUTH["lora"].loss(KNOWN["small-200k"].params, budget)
+    assert measured > 1.05 * truth
+    loss = promised(Study.of(table, draws=300), budget, "lora", "small-200k")
+    assert abs(loss.value - truth) < 0.4 * (measured - truth)
 
 
 def best_known(budget):
@@ -338,18 +373,34 @@ def test_a_cap_below_every_decoder_at_hand_is_refused(study):
         recommend_from(study, budget_flop=1e12, max_params=1000)
 
 
-def test_runs_at_the_budget_that_speak_against_the_recipe_are_named():
-    table = run_table(decoders=WIDE, noise=0.003)
-    budget = table.budget_flop.unique()[2]
+def test_a_run_that_seeds_may_explain_does_not_move_the_recipe_and_is_named():
+    """Seeds scatter by 3 %; a single run of LoRA came out 1.5 % better than the recipe's."""
+    table = run_table(decoders=WIDE, seeds=(0, 1), noise=0.03)
+    budget = table["budget_flop"].unique()[2]
+    there = (table["budget_flop"] == budget) & (table["decoder"] == "small-85k")
+    table = table[~there | (table["seed"] == 0)]
+    full, lora = (there & (table["method"] == m) for m in ("full", "lora"))
     usual = recommend(table, budget_flop=budget)
+    assert (usual.decoder.name, usual.method) == ("small-85k", "full")
     assert "spoken-against" not in kinds(usual)
-    poor = (table.budget_flop == budget) & (table.params == usual.decoder.params)
-    poor &= table.method == usual.method
-    table.loc[poor, "loss"] *= 1.05
+    table.loc[lora, "loss"] = 0.985 * table.loc[full, "loss"].iloc[0]
     warned = recommend(table, budget_flop=budget)
     assert (warned.decoder, warned.method) == (usual.decoder, usual.method)
     (said,) = [say(w) for w in warned.warnings if w.kind == "spoken-against"]
-    assert f"{table[poor].loss.mean():.3f}" in said
+    assert f"{table.loc[full, 'loss'].iloc[0]:.3f}" in said
+
+
+def test_a_choice_that_came_out_worse_than_seeds_explain_is_no_longer_the_recipe():
+    table = run_table(decoders=WIDE, noise=0.003)
+    budget = table["budget_flop"].unique()[2]
+    usual = recommend(table, budget_flop=budget)
+    poor = (table["budget_flop"] == budget) & (table["params"] == usual.decoder.params)
+    poor &= table["method"] == usual.method
+    table.loc[poor, "loss"] *= 1.05
+    moved = recommend(table, budget_flop=budget)
+    assert (moved.decoder, moved.method) != (usual.decoder, usual.method)
+    there = table[table["budget_flop"] == budget].groupby(["method", "params"])["loss"].mean()
+    assert there[moved.method, moved.decoder.params] == there.min()
 
 
 def test_fewer_distinct_pairs_cost_what_the_runs_that_repeated_say(study):

@@ -79,7 +79,7 @@ def test_intervals_of_the_optimum_hold_the_truth_about_as_often_as_they_say():
 
 def test_levels_are_the_losses_at_the_best_settings_and_not_at_the_best_tried():
     some = tries(noise=0.004)
-    mean, spread = fit_penalty(some, draws=100).levels()
+    mean, spread = (level[0] for level in fit_penalty(some, draws=100).levels())
     first = np.unique(some.cell, return_index=True)[1]
     truth = -1 - 0.15 * (some.log_flop[first] - BUDGETS[0])
     truth = some.log_losses(truth)
@@ -93,11 +93,28 @@ def test_a_cell_of_one_setting_is_brought_to_its_best():
     rows = (some.cell > 0) | (np.arange(len(some.cell)) == 0)  # One corner of the grid is left.
     columns = ("cell", "method", "log_flop", "log_params", "settings", "log_loss", "runs")
     fewer = Tries(**{n: getattr(some, n)[rows] for n in columns}, chance=CHANCE, noise=0.004)
-    mean, spread = fit_penalty(fewer, draws=100).levels()
+    mean, spread = (level[0] for level in fit_penalty(fewer, draws=100).levels())
     truth = float(fewer.log_losses(np.array(-1.0)))
     assert abs(mean[0] - truth) < 3 * spread[0]
     assert abs(mean[0] - truth) < 0.5 * abs(fewer.log_loss[0] - truth)
     assert spread[0] > np.median(spread)
+
+
+def test_a_cell_of_the_named_setting_is_promised_what_it_came_to_however_little_else_is_known():
+    """Its best setting may lie elsewhere, and its loss there be lower: nobody can name it."""
+    some = tries(noise=0.004)
+    penalty = fit_penalty(some, draws=100)
+    named = np.median(penalty.optimum(0, some.log_flop[0], some.log_params[0]), axis=0)
+    rows = (some.cell > 0) | (np.arange(len(some.cell)) == 0)
+    columns = ("cell", "method", "log_flop", "log_params", "settings", "log_loss", "runs")
+    fewer = {n: getattr(some, n)[rows] for n in columns}
+    fewer["settings"] = fewer["settings"].copy()
+    fewer["settings"][0] = named
+    alone = Tries(**fewer, chance=CHANCE, noise=0.004)
+    (best, promised), (unsure, sure) = fit_penalty(alone, draws=100).levels()
+    assert best[0] < promised[0]
+    assert promised[0] == pytest.approx(alone.log_loss[0], abs=0.02)
+    assert sure[0] < unsure[0]
 
 
 def test_without_known_chance_the_penalty_is_of_ln_loss():

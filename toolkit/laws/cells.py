@@ -25,6 +25,8 @@ class Cells:
         chance: ln K over K candidates; NaN where the table does not tell K.
         noise: Standard deviation of ln loss between seeds.
         spread: (n,) standard deviations of log_loss; of the mean of so many seeds where it is None.
+        named: (2, n) ln loss with the settings that a recipe can name, which are not quite the best
+            ones, and its standard deviation; None where they are the same.
     """
 
     methods: tuple[str, ...]
@@ -40,12 +42,20 @@ class Cells:
     chance: float
     noise: float
     spread: Array | None = None
+    named: Array | None = None
 
     @property
     def variance(self) -> Array:
         """(n,) of log_loss, without the misfit of any law."""
         own = self.noise / np.sqrt(self.runs) if self.spread is None else self.spread
         return np.asarray(own**2)
+
+    @property
+    def promised(self) -> tuple[Array, Array]:
+        """(n,) ln loss of runs with the settings that a recipe can name, and its variance."""
+        if self.named is None:
+            return self.log_loss, self.variance
+        return self.named[0], self.named[1] ** 2
 
     @property
     def log_params(self) -> Array:
@@ -66,7 +76,9 @@ class Cells:
         """Some of the cells, with methods and decoders as they are."""
         columns = ("method", "decoder", "log_pairs", "log_unique", "log_flop", "log_loss", "runs")
         spread = None if self.spread is None else self.spread[rows]
-        return replace(self, spread=spread, **{n: getattr(self, n)[rows] for n in columns})
+        named = None if self.named is None else self.named[:, rows]
+        some = {n: getattr(self, n)[rows] for n in columns}
+        return replace(self, spread=spread, named=named, **some)
 
     def of_methods(self, names: tuple[str, ...]) -> Cells:
         """The cells of some methods, numbered anew."""

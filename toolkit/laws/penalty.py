@@ -28,6 +28,7 @@ from toolkit.laws.optimiser import Array, Mask, Rows
 MISFIT = (0.003, 0.01, 0.03)  # Of ln loss, beyond the noise of seeds.
 OWN = (0.1, 0.3, 0.7)  # How far a cell's best settings lie off the line, in e-folds.
 TRUST = 0.3  # Error of a penalty, as a share of it.
+VALUES, CELLS = 3, 2  # So many values at so many sizes and budgets tell where the best lies.
 # Priors as (centre, standard deviation), settings in e-folds: the best is as likely as not within
 # a factor of three of the middle of those that a method tried; off by e costs about a tenth of y.
 PRIOR_MIDDLE = 1.5
@@ -70,6 +71,14 @@ class Tries:
                 for at in (self.cell == k for k in range(self.cell.max() + 1))
             ]
         )
+
+    @property
+    def told(self) -> Mask:
+        """(methods, S) whether the runs tell where the best lies: three values at two places."""
+        first = np.unique(self.cell, return_index=True)[1]
+        enough = self.varied >= VALUES
+        of = self.method[first]
+        return np.array([enough[of == k].sum(axis=0) >= CELLS for k in range(of.max() + 1)])
 
     def unlearnt(self) -> tuple[Array, Array]:
         """(n,) y, and its slope by ln L."""
@@ -232,23 +241,31 @@ class Penalty:
         return np.asarray(np.exp(self.tries.log_losses(y + up.sum(axis=1))) / loss - 1)
 
     def levels(self) -> tuple[Array, Array]:
-        """(cells,) ln loss of every cell at its best settings, and how well that is known."""
+        """(2, cells) ln loss of every cell at its best settings, and at its named ones; how well.
+
+        The best ones nobody knows. Named are the likeliest as far as they are told, else the best
+        of the cell's own: what a recipe can say, and a run then have.
+        """
         tries, y, scale = self.tries, *self.tries.unlearnt()
-        cell, rng = tries.cell, np.random.default_rng(11)
-        mean, spread = np.empty(cell.max() + 1), np.empty(cell.max() + 1)
-        for k in range(len(mean)):
+        cell, rng, told = tries.cell, np.random.default_rng(11), tries.told
+        mean, spread = np.empty((2, 2, cell.max() + 1))
+        for k in range(mean.shape[1]):
+            rows = np.flatnonzero(cell == k)
+            i = int(rows[tries.log_loss[rows].argmin()])
+            where = int(tries.method[i]), float(tries.log_flop[i]), float(tries.log_params[i])
+            tried, likeliest = tries.settings[i], np.median(self.optimum(*where), axis=0)
+            named = np.where(told[where[0]] & np.isfinite(tried), likeliest, tried)
+            rise, left = self.cost(*where, np.stack([tried, named])).T
             fitted = np.flatnonzero(self.law.cells == k)
             if len(fitted):
                 level = self.phi[:, fitted[0]]
             else:
-                i = int(np.flatnonzero(cell == k)[0])
-                rise = self.cost(int(tries.method[i]), tries.log_flop[i], tries.log_params[i],
-                                 tries.settings[i : i + 1])[:, 0]  # fmt: skip
                 error, seeds = rng.standard_normal((2, len(rise)))
                 noise = scale[i] * tries.noise / np.sqrt(tries.runs[i])
+                left *= np.exp(TRUST * error)
                 level = y[i] - rise * np.exp(TRUST * error) + noise * seeds
-            logs = tries.log_losses(level)
-            mean[k], spread[k] = logs.mean(), logs.std()
+            logs = tries.log_losses(np.stack([level, level + left]))
+            mean[:, k], spread[:, k] = logs.mean(axis=1), logs.std(axis=1)
         return mean, spread
 
 

@@ -24,8 +24,9 @@ from toolkit.laws.cells import Cells
 from toolkit.laws.gauss_newton import Prior
 from toolkit.laws.joint import JointLaw, Points
 from toolkit.laws.links import LINKS, Link
+from toolkit.laws.misfit import Misfit, place
 from toolkit.laws.optimiser import Array
-from toolkit.laws.posterior import DECODERS, OWN_DRIFT, Posterior, fit_posterior
+from toolkit.laws.posterior import DECODERS, OWN_DRIFT, TAIL, Posterior, fit_posterior
 
 LEANING = {"E": 0.5, "alpha": 0.3, "beta": 0.4, "decay": 0.3}  # Of a poor method on the others.
 DRIFT = (
@@ -100,7 +101,7 @@ class Surface:
 
         Args:
             unique: Distinct pairs at hand.
-            common: Leave out what is a decoder's own, and the misfit of a single cell: the smooth
+            common: Leave out what is a decoder's own, and the misfit of its cells: the smooth
                 law, for the ideal size.
         """
         number, branches = self.branches[method]
@@ -117,11 +118,13 @@ class Surface:
         logs += (drift * beyond * np.sqrt(OWN_DRIFT) * paired_normal(len(logs), 1, name))[:, None]
         if common:
             return np.exp(logs)
+        places = place(points.log_pairs, points.log_unique)
+        far = abs(log_flop - self.cells.log_flop.max())
         for column, size in enumerate(params):
             own = paired_normal(len(logs), 2, int(size))
             logs[:, column] += drift * beyond * np.sqrt(OWN_DRIFT) * own
-            cell = errors[:, 0] * np.exp(np.minimum(errors[:, 2] * beyond, 1.0))
-            logs[:, column] += cell * paired_normal(len(logs), 3, int(size), name)
+            mean, spread = _misfit(self, method, int(index[column])).given(places[column], far)
+            logs[:, column] += mean + spread * paired_normal(len(logs), 3, int(size), name)
             if index[column] < 0:
                 logs[:, column] += errors[:, 1] * paired_normal(len(logs), 4, int(size))
         return np.exp(logs)
@@ -151,6 +154,32 @@ class Surface:
         misfit = np.concatenate([b.errors[:, 0] for b in self.branches[method][1]])
         rng = np.random.default_rng(5)
         return np.exp(-UNDERTUNED * misfit * rng.exponential(size=len(misfit)))
+
+
+@lru_cache(maxsize=512)
+def _misfit(surface: Surface, method: str, decoder: int) -> Misfit:
+    """What its own cells say of a method with a decoder, by its number; nothing of -1."""
+    cells, (number, branches) = surface.cells, surface.branches[method]
+    rows = (cells.decoder == decoder) & (cells.method == cells.methods.index(method))
+    some = cells.only(rows)
+    points = Points(
+        np.full(len(some.runs), number), some.log_params, some.decoder, some.log_pairs,
+        some.log_unique,
+    )  # fmt: skip
+    kinds, kind = np.unique(
+        np.concatenate([b.errors[:, [0, 2]] for b in branches]), axis=0, return_inverse=True
+    )
+    promised, variance = some.promised
+    return Misfit(
+        place(some.log_pairs, some.log_unique),
+        cells.log_flop.max() - some.log_flop,
+        variance,
+        some.variance,
+        (TAIL + np.maximum(surface.outlying[rows] ** 2, 1.0)) / (TAIL + 1),
+        promised - np.concatenate([b.law.at(b.phi, points)[0] for b in branches]),
+        kinds,
+        kind.ravel(),
+    )
 
 
 @lru_cache(maxsize=4096)

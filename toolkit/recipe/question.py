@@ -170,7 +170,7 @@ class Question:
         return left / self.study.costs.flop(method, params)
 
     def losses(self, method: str, unique: float | None = None) -> Array:
-        """(R, decoders) draws: the law's, or what runs came to that this budget pays for."""
+        """(R, decoders) draws: the law's, or of runs made that this budget pays for if better."""
         unique = self.unique if unique is None else unique
         draws = self.study.surface.draws(
             method, self.params, self.bought(method, self.params), math.log(self.budget_flop),
@@ -180,7 +180,7 @@ class Question:
             left = self._training(self.params[place : place + 1])[0]
             done = self.study.reached(method, int(size), left, unique)
             if done is not None:
-                draws[:, place] = np.minimum(draws[:, place], done.draws(len(draws)))
+                draws[:, place] = np.minimum(draws[:, place], done)
         return draws
 
     def curve(self, method: str, params: Array) -> Array:

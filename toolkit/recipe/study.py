@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, lru_cache
 
 import numpy as np
 import pandas as pd
@@ -14,7 +14,7 @@ from toolkit.laws import IsoFlopFit, fit_isoflop
 from toolkit.laws.cells import Cells
 from toolkit.laws.chance import chance
 from toolkit.laws.optimiser import Array
-from toolkit.laws.surface import Surface, fit_surface, paired_normal
+from toolkit.laws.surface import Surface, fit_surface
 from toolkit.methods import METHODS
 from toolkit.recipe.comparable import (
     CELL,
@@ -61,26 +61,6 @@ class Cell:
     decoder: str
     values: tuple[float, ...]
     losses: tuple[float, ...]
-
-
-@dataclass(frozen=True)
-class Reached:
-    """The mean loss of a cell's runs with their best settings.
-
-    Attributes:
-        noise: Standard deviation of its logarithm.
-        unique: Distinct pairs that the runs had.
-    """
-
-    budget_flop: float
-    loss: float
-    noise: float
-    unique: float
-
-    def draws(self, count: int) -> Array:
-        """(count,) of the mean that such runs have."""
-        numbers = paired_normal(count, 7, int(self.budget_flop) % 2**32)
-        return np.asarray(self.loss * np.exp(self.noise * numbers))
 
 
 @dataclass(frozen=True, eq=False)
@@ -213,33 +193,21 @@ class Study:
             method, params, data, math.log(budget_flop), unique=unique, common=True
         )
 
-    def reached(
-        self, method: str, params: int, budget_flop: float, unique: float
-    ) -> Reached | None:
-        """The lowest loss that runs of a method and decoder came to with no more budget and data.
+    def reached(self, method: str, params: int, budget_flop: float, unique: float) -> Array | None:
+        """(R,) draws of what a method and decoder came to with no more budget and data, if run.
 
         Whatever a law says: what was done once can be done again, with budget to spare.
         """
-        some = self._reached.get((method, params), ())
-        affordable = [r for r in some if r.budget_flop <= budget_flop * (1 + 1e-3)]
-        affordable = [r for r in affordable if r.unique <= unique * (1 + 1e-3)]
-        return min(affordable, key=lambda r: r.loss, default=None)
-
-    @cached_property
-    def _reached(self) -> dict[tuple[str, int], list[Reached]]:
-        rows = self.best
-        unique = rows["unique_pairs"] if "unique_pairs" in rows.columns else math.inf
-        means = (
-            rows.assign(unique=unique)
-            .groupby(["method", "params", "budget_flop"])
-            .agg(loss=("loss", "mean"), runs=("loss", "size"), unique=("unique", "max"))
-        )
-        found: dict[tuple[str, int], list[Reached]] = {}
-        for row in means.reset_index().to_dict("records"):
-            noise = self.surface.cells.noise / math.sqrt(row["runs"])
-            each = Reached(row["budget_flop"], row["loss"], noise, row["unique"])
-            found.setdefault((row["method"], int(row["params"])), []).append(each)
-        return found
+        cells = self.surface.cells
+        there = cells.method == cells.methods.index(method)
+        there &= cells.decoders[cells.decoder] == params
+        there &= cells.log_flop <= math.log(budget_flop * (1 + 1e-3))
+        there &= cells.log_unique <= math.log(unique * (1 + 1e-3))
+        rows = np.flatnonzero(there)
+        if not len(rows):
+            return None
+        least = int(rows[cells.promised[0][rows].argmin()])
+        return _again(self.surface, least)
 
     @cached_property
     def cells(self) -> dict[str, dict[str, tuple[Cell, ...]]]:
@@ -294,6 +262,20 @@ class Study:
     @property
     def _runs_by_method(self) -> list[tuple[str, pd.DataFrame]]:
         return [(method, self.runs[self.runs["method"] == method]) for method in self.methods]
+
+
+@lru_cache(maxsize=1024)
+def _again(surface: Surface, cell: int) -> Array:
+    """(R,) draws of the mean loss of runs like a cell's."""
+    cells = surface.cells
+    draws = surface.draws(
+        cells.methods[cells.method[cell]],
+        cells.decoders[cells.decoder[cell : cell + 1]],
+        np.exp(cells.log_pairs[cell : cell + 1]),
+        float(cells.log_flop[cell]),
+        unique=float(np.exp(cells.log_unique[cell])),
+    )
+    return draws[:, 0]
 
 
 def _settings_cells(rows: pd.DataFrame, name: str) -> tuple[Cell, ...]:
@@ -372,11 +354,12 @@ def _cells(tuning: Tuning, runs: pd.DataFrame) -> Cells:
         log_pairs=np.log(cells["data"].to_numpy(float)),
         log_unique=np.log(cells["unique"].to_numpy(float)),
         log_flop=np.log(cells["budget_flop"].to_numpy(float)),
-        log_loss=loss,
+        log_loss=loss[0],
         runs=cells["runs"].to_numpy(float),
         chance=tries.chance,
         noise=tries.noise,
-        spread=spread,
+        spread=spread[0],
+        named=np.stack([loss[1], spread[1]]),
     )
 
 

@@ -24,7 +24,6 @@ COMMON = ("lr", "batch_pairs")
 NAMED = (*COMMON, *(name for name, setting in SETTINGS.items() if setting.recommended))
 WHOLE = ("batch_pairs", "lora_rank", "trained_blocks")
 PLACE = ("method", "params", "budget_flop", "unique")
-VALUES, CELLS = 3, 2  # So many values at so many sizes and budgets tell where the best lies.
 DRAWS = 200
 
 
@@ -97,7 +96,7 @@ class Tuning:
         return cls(methods, names, tries, penalty, cells, related)
 
     def levels(self) -> tuple[Array, Array]:
-        """(cells,) ln loss with the best settings, and its standard deviation.
+        """(2, cells) ln loss with the best settings, and with those that a recipe names; errors.
 
         No fitted level is surer than one run is of its seed. Cells of limited data keep the best of
         what they tried: theirs is another optimum, which the penalty does not know.
@@ -107,7 +106,7 @@ class Tuning:
         best = [mine[tries.log_loss[mine].argmin()] for mine in rows]
         tried = tries.log_loss[best], tries.noise / np.sqrt(tries.runs[best])
         if self.penalty is None:
-            return tried
+            return np.stack([tried[0]] * 2), np.stack([tried[1]] * 2)
         level, spread = self.penalty.levels()
         plenty = (self.cells["unique"] == self.cells["unique"].max()).to_numpy()
         spread = np.maximum(spread, tries.noise)
@@ -117,10 +116,7 @@ class Tuning:
         """Whether the runs tell where a method's best value lies: three values at two places."""
         if self.penalty is None or name not in self.names or method not in self.methods:
             return False
-        first = np.unique(self.tries.cell, return_index=True)[1]
-        mine = self.tries.method[first] == self.methods.index(method)
-        values = self.tries.varied[mine, self.names.index(name)]
-        return int((values >= VALUES).sum()) >= CELLS
+        return bool(self.tries.told[self.methods.index(method), self.names.index(name)])
 
     def best(
         self, method: str, name: str, budget_flop: float, params: float, decoder: str, loss: float
