@@ -3,10 +3,12 @@
 from dataclasses import replace
 
 import pytest
+from filelock import FileLock, Timeout
 
+from toolkit.cache import cache_folder
 from toolkit.errors import ToolkitError
 from toolkit.runs import RunConfig, read_record
-from toolkit.tables import read_table
+from toolkit.tables import notes, read_table
 from toolkit.training import tracking
 from toolkit.training.run import train
 
@@ -81,6 +83,69 @@ def test_a_tracker_that_fails_is_warned_of_once_and_loses_no_run(
     (warning,) = (str(w.message) for w in warned if "tracking" in str(w.message))
     assert "mlflow failed, and this run goes on without it: ConnectionError: no network" in warning
     assert record.status == "finished" and read_record(tmp_path / "record.json") == record
+
+
+def test_workers_begin_with_their_tracker_one_at_a_time(easy, tmp_path, monkeypatch):
+    """Two at once would both make the tables of a fresh MLflow store, and one fail."""
+    pytest.importorskip("accelerate")
+    from accelerate.tracking import LOGGER_TYPE_TO_CLASS
+
+    begun = []
+
+    class Fake:
+        def __init__(self, **_):
+            pass
+
+        def start(self):
+            with pytest.raises(Timeout):
+                FileLock(cache_folder() / "tracking.lock").acquire(timeout=0)
+            begun.append(self)
+
+        def store_init_configuration(self, values):
+            pass
+
+        def log(self, values, step):
+            pass
+
+        def finish(self):
+            pass
+
+    monkeypatch.setitem(LOGGER_TYPE_TO_CLASS, "mlflow", Fake)
+    monkeypatch.setattr(tracking, "check", lambda name: None)
+    config = RunConfig.from_dict({**easy, "tracking": "mlflow"})
+    for _ in range(2):
+        with tracking.tracked(config, tmp_path, {}):
+            pass
+    assert len(begun) == 2
+
+
+# Laid out as the table of runs that W&B's page exports: every cell in quotes, what it knows of a
+# run first, then settings and results by name; a run that did not end has no results.
+WANDB = """\
+"Name","State","Notes","User","Tags","Created","Runtime","Sweep","batch_pairs","budget_flop",\
+"decoder","lr","matryoshka","method","prefix_in_pooling","tracking","flop","held_out/loss",\
+"result/loss","result/params","result/tokens","result/flop_model","train/loss"
+"full-a","finished","-","me","","2026-11-26T09:48:11.000Z","91","","16","10000000000","small-7k",\
+"0.01","","full","true","wandb","10000000000","","2.5","6592","252000","9900000000","2.1"
+"full-b","finished","-","me","","2026-11-26T09:50:11.000Z","88","","16","10000000000","small-15k",\
+"0.01","","full","true","wandb","10000000000","","2.75","14496","115000","9900000000","2.3"
+"full-c","crashed","-","me","","2026-11-26T09:52:11.000Z","3","","16","10000000000","small-38k",\
+"0.01","","full","true","wandb","120000000","","","","","","3.9"
+"""
+
+
+def test_a_table_exported_from_wandb_s_page_is_a_run_table(tmp_path):
+    path = tmp_path / "wandb_export.csv"
+    path.write_text(WANDB)
+    table = read_table(path)
+    assert table["run"].tolist() == ["full-a", "full-b", "full-c"]
+    assert table["status"].tolist() == ["finished", "finished", "crashed"]
+    assert table["loss"].tolist()[:2] == [2.5, 2.75] and table["loss"].isna()[2]
+    ended = table[table["status"] == "finished"]
+    assert ended["budget_flop"].tolist() == [1e10, 1e10] and ended["lr"].tolist() == [0.01, 0.01]
+    assert ended["params"].tolist() == [6592, 14496]
+    assert ended["tokens"].tolist() == [252000, 115000]
+    assert any("the loss is column 'result/loss', not 'held_out/loss'" in n for n in notes(table))
 
 
 def mlflow_table(run):

@@ -185,8 +185,9 @@ def name_columns(
             if new not in ("run", "decoder", "seed"):
                 notes.append(f"column {found[0]!r} is taken as {new}")
     if "loss" in renamed.values() and "loss" not in given and (rivals := _losses(free, parts)):
+        ours = next(old for old, new in renamed.items() if new == "loss")
         listed = " and ".join(map(repr, rivals))
-        notes.append(f"the loss is column 'loss', not {listed} (--columns loss='{rivals[0]}')")
+        notes.append(f"the loss is column {ours!r}, not {listed} (--columns loss='{rivals[0]}')")
     return Naming({old: new for old, new in renamed.items() if old != new}, units, tuple(notes))
 
 

@@ -9,6 +9,9 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from filelock import FileLock
+
+from toolkit.cache import cache_folder
 from toolkit.errors import ToolkitError
 
 if TYPE_CHECKING:
@@ -16,6 +19,7 @@ if TYPE_CHECKING:
     from toolkit.training.loop import Progress
 
 PROJECT = "decoders-to-encoders"
+_PATIENCE = 300  # Seconds that a run waits for others to begin with their tracker.
 RESULT = "result"  # Before the names of what came of a run, so that they are no other's.
 _MEASURES = (
     "loss", "recall_at_1", "recall_at_10", "mrr", "params", "trainable", "tokens", "pairs",
@@ -138,7 +142,9 @@ def _start(config: RunConfig, folder: Path, resolved: Mapping[str, Any]) -> Any:
     values = {k: v for k, v in {**config.to_dict(), **resolved}.items() if v is not None}
     plain = {k: v if isinstance(v, (bool, str, float, int)) else str(v) for k, v in values.items()}
     try:
-        tracker.start()
+        # Several workers at a fresh store of MLflow's would all make its tables: one at a time.
+        with FileLock(cache_folder() / "tracking.lock", timeout=_PATIENCE):
+            tracker.start()
         tracker.store_init_configuration(plain)
     except Exception:
         _closed(tracker)
