@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
 import pandas as pd
 
 from toolkit import decoders
 from toolkit.laws import Estimate
-from toolkit.laws.optimiser import Array
+from toolkit.laws.optimiser import Array, Mask
 from toolkit.laws.penalty import Penalty, Tries, fit_penalty
 from toolkit.methods import METHODS, SETTINGS
 
@@ -112,11 +113,15 @@ class Tuning:
         spread = np.maximum(spread, tries.noise)
         return np.where(plenty, level, tried[0]), np.where(plenty, spread, tried[1])
 
+    @cached_property
+    def _told(self) -> Mask:
+        return self.tries.told
+
     def told(self, method: str, name: str) -> bool:
         """Whether the runs tell where a method's best value lies: three values at two places."""
         if self.penalty is None or name not in self.names or method not in self.methods:
             return False
-        return bool(self.tries.told[self.methods.index(method), self.names.index(name)])
+        return bool(self._told[self.methods.index(method), self.names.index(name)])
 
     def best(
         self, method: str, name: str, budget_flop: float, params: float, decoder: str, loss: float
