@@ -134,8 +134,8 @@ def scored(table: pd.DataFrame, scores: Sequence[Score], task: str, measure: str
     runs = runs.assign(run=runs["run"].astype(str))
     runs = runs.assign(score=runs["run"].map(values))
     runs = runs[runs["score"].notna()].reset_index(drop=True)
-    if name := repeated(runs["run"]):
-        raise ToolkitError(f"the run table has two runs called {name!r}")
+    if twice := repeated(runs["run"]):
+        raise ToolkitError(f"the run table has two runs called {twice!r}")
     if len(runs) < LEAST:
         raise ToolkitError(
             f"{len(runs)} finished runs have a score on {task}, and at least {LEAST} are needed: "

@@ -116,12 +116,12 @@ def embed_file(
         with _alone(target):
             part, note, _ = _beside(target)
             state = _resumed(note, part, fresh, texts, target) or fresh
-            with _opened(part, state) as file:
+            with _opened(part, state) as out:
                 _note(note, state)
                 progress(state.done, count)
                 for start, some in _windows(texts, state.done, window):
                     check_same(start + len(some))
-                    _append(file, encoder.encode(some, side=side))
+                    _append(out, encoder.encode(some, side=side))
                     state = replace(state, done=start + len(some))
                     _note(note, state)
                     progress(state.done, count)
