@@ -21,7 +21,7 @@ ROOT = HERE.parent
 sys.path[:0] = [str(HERE), str(ROOT)]
 
 from designs import DESIGNS, Game  # noqa: E402
-from truths import Truth, of_world, replay, simulated  # noqa: E402
+from truths import METHODS, Truth, of_world, replay, simulated  # noqa: E402
 from worlds import drawn, worlds  # noqa: E402
 
 from toolkit.recipe.comparable import Comparable  # noqa: E402
@@ -31,6 +31,8 @@ RESULT = HERE / "results" / "calibrate.json"
 # The design was made on streams 0, 5 and 7 of simulated truths, and on drawn worlds below 600.
 STREAM, UNSEEN = 1, 600
 TARGETS = (3e12, 1e13)
+# Studies made after the design, and the largest budgets at which they compare choices.
+LATER = (("enough-pairs", 1e12), ("enough-pairs", 3e12), ("real-decoder", 1e14))
 
 
 def study(folder: Path = ROOT / "runs" / "reference") -> tuple[pd.DataFrame, float]:
@@ -38,6 +40,18 @@ def study(folder: Path = ROOT / "runs" / "reference") -> tuple[pd.DataFrame, flo
     tables = [read_table(folder), *(read_table(p.parent) for p in folder.glob("*/runs.csv"))]
     best = Comparable.of(pd.concat(tables, ignore_index=True)).best
     return best, float(best["unique_pairs"].max())
+
+
+def answered(table: pd.DataFrame, target: float) -> pd.DataFrame:
+    """The runs of the decoders and methods that a study compares at the target.
+
+    A method is kept where two of its decoders were run there, a decoder where all of them were.
+    """
+    table = table[table["method"].isin(METHODS)]
+    there = table[table["budget_flop"] == target].groupby("method")["params"].agg(set)
+    kept = {method: sizes for method, sizes in there.items() if len(sizes) > 1}
+    sizes = set.intersection(*kept.values())
+    return table[table["method"].isin(list(kept)) & table["params"].isin(sizes)]
 
 
 def measured(design: str, truths: Sequence[Callable[[], Truth]]) -> dict[str, float]:
@@ -77,6 +91,12 @@ def parts(replicates: int) -> dict[str, list[Callable[[], Truth]]]:
     for target in TARGETS:
         found[f"few pairs, {target:.0e}"] = [
             lambda s=s, t=target: replay(best, t, s, unique) for s in range(replicates)
+        ]
+    for name, target in LATER:
+        asked, pairs = study(ROOT / "runs" / name)
+        asked = answered(asked, target)
+        found[f"{name}, {target:.0e}"] = [
+            lambda s=s, b=asked, t=target, u=pairs: replay(b, t, s, u) for s in range(replicates)
         ]
     for world in worlds()[:4]:
         found[world.name] = [lambda s=s, w=world: of_world(w, s) for s in range(replicates)]

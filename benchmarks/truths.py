@@ -18,6 +18,7 @@ from toolkit.calibrate.pool import Pool, Runs
 
 NOISE = 0.01  # Of ln loss between seeds, as in the study of few pairs.
 METHODS = ("full", "lora")
+SINGLE = (3312.0, 3540672.0)  # Parameters of small-3k and smollm2-135m@1: of a single block.
 CHANCE = float(np.log(CANDIDATES))
 
 
@@ -168,19 +169,20 @@ def of_world(world: World, seed: int, target: float = 3e13) -> Truth:
 def replay(table: pd.DataFrame, target: float, seed: int, unique: float) -> Truth:
     """A finished study: runs are drawn from those of its best settings, seeds at random."""
     rng = np.random.default_rng([20, seed])
-    table = table[table["method"].isin(METHODS)]
+    methods = tuple(m for m in METHODS if (table["method"] == m).any())
+    table = table[table["method"].isin(methods)]
     decoders = np.sort(table["params"].unique()).astype(float)
     count = len(decoders)
     cost = table.assign(each=table["budget_flop"] / table["pairs"])
     cost = cost.groupby(["method", "params"])["each"].median()
-    flop = [cost.get((m, p), np.nan) for m in METHODS for p in decoders]
+    flop = [cost.get((m, p), np.nan) for m in methods for p in decoders]
     pool = Pool(
         target=target,
-        methods=METHODS,
-        method=np.repeat(np.arange(2), count),
+        methods=methods,
+        method=np.repeat(np.arange(len(methods)), count),
         decoders=decoders,
-        decoder=np.tile(np.arange(count), 2),
-        single=decoders == 3312.0,
+        decoder=np.tile(np.arange(count), len(methods)),
+        single=np.isin(decoders, SINGLE),
         flop_per_pair=np.array(flop),
         unique=unique,
         chance=CHANCE,
@@ -192,7 +194,7 @@ def replay(table: pd.DataFrame, target: float, seed: int, unique: float) -> Trut
              table.groupby(["method", "params", "budget_flop"])}  # fmt: skip
 
     def losses(choice: int, budget: float) -> np.ndarray:
-        return cells.get((METHODS[pool.method[choice]], pool.params[choice], budget), np.empty(0))
+        return cells.get((methods[pool.method[choice]], pool.params[choice], budget), np.empty(0))
 
     there = np.array([[len(losses(c, b)) > 0 for b in levels] for c in range(len(pool))])
 
