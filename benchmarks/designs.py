@@ -34,6 +34,8 @@ class Game:
 
     def train(self, choice: int, share: float) -> bool:
         """One run for a share of the target, the nearest that there is; whether it was paid."""
+        if choice >= len(self.pool):  # The rival, where there is one method.
+            return False
         choice, flop = self._nearest(choice, share * self.pool.target)
         if flop > self.left:
             return False

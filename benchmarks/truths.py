@@ -198,8 +198,12 @@ def replay(table: pd.DataFrame, target: float, seed: int, unique: float) -> Trut
 
     there = np.array([[len(losses(c, b)) > 0 for b in levels] for c in range(len(pool))])
 
+    def seed_of(cell: np.ndarray) -> float:
+        # Of a cell's only run others are made up: bought twice, it would be known too well.
+        return rng.choice(cell) if len(cell) > 1 else cell[0] * np.exp(NOISE * rng.normal())
+
     def lose(choice: np.ndarray, flop: np.ndarray) -> np.ndarray:
-        return np.array([rng.choice(losses(c, f)) for c, f in zip(choice, flop, strict=True)])
+        return np.array([seed_of(losses(c, f)) for c, f in zip(choice, flop, strict=True)])
 
     at = [losses(c, target) for c in range(len(pool))]
     best = np.array([v.mean() if len(v) else np.inf for v in at])
