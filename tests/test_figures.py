@@ -103,6 +103,16 @@ def test_panels_share_one_legend_with_budgets_as_powers_of_ten(study):
     assert said[: len(BUDGETS)] == ["10¹¹", "3.2×10¹¹", "10¹²", "3.2×10¹²", "10¹³"]
 
 
+def test_no_run_lies_outside_where_a_method_was_tried_at_few_sizes():
+    table = run_table(noise=0.003)
+    middle = np.sort(table["params"].unique())[2:4]
+    few = table[(table["method"] == "full") | table["params"].isin(middle)]
+    figure = figures.loss_by_params_panels(Study.of(few, draws=50))
+    for ax in figure.axes:
+        low, high = ax.get_xlim()
+        assert low < few["params"].min() and high > few["params"].max()
+
+
 def test_methods_can_be_chosen_for_the_panels(study):
     figure = figures.loss_by_params_panels(study, ["lora", "full"])
     assert [ax.get_title(loc="left") for ax in figure.axes] == ["LoRA", "full fine-tuning"]

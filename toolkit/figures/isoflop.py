@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.path import Path
@@ -44,6 +45,7 @@ def loss_by_params_panels(study: Study, methods: Sequence[str] | None = None) ->
     figure, axes = panels(len(chosen), width=3.9, height=3.1, most=2, share=True)
     for ax, method in zip(axes, chosen, strict=True):
         loss_by_params(study, method, ax, title=method_name(method))
+    axes[0].set_xlim(_ends(study.best))  # Of all methods: the axis is shared.
     outer_labels(axes)
     budget_legend(figure, shades, marks="law", loc="outside right upper")
     return figure
@@ -58,7 +60,7 @@ def loss_by_params(study: Study, method: str, ax: Axes, *, title: str = "") -> A
     """
     shades = budget_colours(study.budgets)
     runs = study.best[study.best["method"] == method]
-    ends = runs["params"].min() / 1.6, runs["params"].max() * 1.6
+    ends = _ends(runs)
     grid = np.geomspace(*ends, 60)
     for budget in sorted(set(runs["budget_flop"])):
         some, shade = runs[runs["budget_flop"] == budget], shades[budget]
@@ -79,6 +81,11 @@ def loss_by_params(study: Study, method: str, ax: Axes, *, title: str = "") -> A
     log_axis(ax.xaxis, count)
     ax.set(xlabel=SIZES, ylabel=LOSS, title=title)
     return ax
+
+
+def _ends(runs: pd.DataFrame) -> tuple[float, float]:
+    """From where to where sizes are drawn, so that all of these runs are seen."""
+    return runs["params"].min() / 1.6, runs["params"].max() * 1.6
 
 
 class SizesScene(Scene[Answer]):
