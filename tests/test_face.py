@@ -7,6 +7,7 @@ import json
 import re
 import subprocess
 import sys
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -32,6 +33,12 @@ def home(tmp_path, monkeypatch, cache):
         f"base: {{data: {tmp_path / 'my_pairs.jsonl'}, batch_pairs: 16, candidates: 16}}\n"
         "grid: [{decoder: [small-3k, small-7k], budget_flop: 2e8}]\n"
     )
+
+
+@pytest.mark.parametrize("room", ["contrast", "encoder", "pairs", "recipe", "training"])
+def test_every_name_that_a_room_shows_is_where_it_says(room):
+    package = import_module(f"toolkit.{room}")
+    assert all(getattr(package, name) is not None for name in dir(package))
 
 
 def examples():

@@ -5,7 +5,7 @@ from toolkit.faces import face
 __getattr__, __dir__ = face(
     __name__,
     {
-        "Ragged": "tokens:Ragged",
+        "Ragged": "ragged:Ragged",
         "Source": "sources:Source",
         "content": "look:content",
         "look_at": "look:look",

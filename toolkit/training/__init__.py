@@ -7,7 +7,7 @@ __getattr__, __dir__ = face(
     {
         "evaluate": "evaluation:evaluate",
         "held_out_set": "evaluation:held_out_set",
-        "prepare": "run:prepare",
+        "prepare": "preparation:prepare",
         "train_encoder": "run:train_encoder",
     },
 )
