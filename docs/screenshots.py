@@ -7,24 +7,20 @@ study with a headless Chromium (chromium and chromedriver on the path).
 from __future__ import annotations
 
 import io
-import os
-import shutil
-import socket
-import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
+from chromium import headless, lab
 from PIL import Image
 from selenium import webdriver
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
+from selenium.webdriver.remote.webelement import WebElement
 from selenium.webdriver.support.ui import WebDriverWait
 
 ROOT = Path(__file__).resolve().parent.parent
-WINDOW = (1280, 1010)  # Pixels.
+WINDOW = "1280,1010"  # Pixels.
 COLOURS = 255
 PATIENCE = 600  # Seconds.
 PAINTED = "canvas.toolkit-picture[data-turn]"
@@ -32,51 +28,12 @@ TWIN = ".widget-text input[type=text]:not([placeholder^='or the path'])"
 INSIDE, BEYOND = "3e12", "1e13"  # FLOP; the study ends at the first.
 
 
-@contextmanager
-def browser() -> Iterator[webdriver.Chrome]:
-    options = webdriver.ChromeOptions()
-    options.binary_location = shutil.which("chromium") or shutil.which("chromium-browser") or ""
-    for argument in ("headless=new", "no-sandbox", "disable-gpu", "disable-dev-shm-usage"):
-        options.add_argument(f"--{argument}")
-    options.add_argument(f"--window-size={WINDOW[0]},{WINDOW[1]}")
-    opened = webdriver.Chrome(options, webdriver.ChromeService(shutil.which("chromedriver")))
-    try:
-        yield opened
-    finally:
-        opened.quit()
-
-
-@contextmanager
-def lab(folder: Path) -> Iterator[str]:
-    """The address of explore.ipynb in a JupyterLab with settings of its own."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    settings = folder / "settings" / "@jupyterlab" / "apputils-extension"
-    settings.mkdir(parents=True)
-    (settings / "notification.jupyterlab-settings").write_text('{"fetchNews": "false"}')
-    own = {f"JUPYTER{name}": str(folder / name.strip("_").lower()) for name in
-           ("_CONFIG_DIR", "_RUNTIME_DIR")}  # fmt: skip
-    server = subprocess.Popen(
-        [sys.executable, "-m", "jupyterlab", "--no-browser", "--allow-root", "--ip=127.0.0.1",
-         f"--port={port}", "--IdentityProvider.token=t", f"--ServerApp.root_dir={ROOT}",
-         "--expose-app-in-browser"],
-        env=os.environ | own | {"JUPYTERLAB_SETTINGS_DIR": str(folder / "settings")},
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )  # fmt: skip
-    try:
-        yield f"http://localhost:{port}/lab/tree/notebooks/explore.ipynb?token=t&reset"
-    finally:
-        server.terminate()
-        server.wait(60)
-
-
 def in_lab(opened: webdriver.Chrome, folder: Path) -> None:
     """docs/explorer.png: the notebook at a budget that the study has."""
-    with lab(folder) as address:
+    with lab(ROOT, folder) as address:
         wait = WebDriverWait(opened, PATIENCE, ignored_exceptions=[Exception])
-        wait.until(lambda o: opened.get(address) or True)
+        notebook = f"{address}/lab/tree/notebooks/explore.ipynb?token=t&reset"
+        wait.until(lambda o: o.get(notebook) or True)
         wait.until(lambda o: "Idle" in o.find_element(By.ID, "jp-main-statusbar").text)
         opened.execute_script("jupyterapp.commands.execute('notebook:run-all-cells')")
         wait.until(lambda o: o.find_element(By.CSS_SELECTOR, PAINTED))
@@ -107,9 +64,9 @@ def as_page(opened: webdriver.Chrome, folder: Path) -> None:
     save(opened, ROOT / "docs" / "explorer-page.png")
 
 
-def ask(opened: webdriver.Chrome, field: object, budget: str) -> None:
-    field.send_keys(Keys.CONTROL + "a")  # type: ignore[attr-defined]
-    field.send_keys(budget, Keys.ENTER)  # type: ignore[attr-defined]
+def ask(opened: webdriver.Chrome, field: WebElement, budget: str) -> None:
+    field.send_keys(Keys.CONTROL + "a")
+    field.send_keys(budget, Keys.ENTER)
     drawn = "return [...document.images].every((image) => image.complete)"
     WebDriverWait(opened, PATIENCE).until(lambda o: o.execute_script(drawn))
 
@@ -120,7 +77,7 @@ def save(opened: webdriver.Chrome, target: Path) -> None:
 
 
 def main() -> int:
-    with tempfile.TemporaryDirectory() as folder, browser() as opened:
+    with tempfile.TemporaryDirectory() as folder, headless(f"window-size={WINDOW}") as opened:
         as_page(opened, Path(folder))
         in_lab(opened, Path(folder))
     return 0

@@ -19,6 +19,15 @@ def cache(tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
+def at_hand():
+    """A browser: without one a test is skipped, and on the project's own machine fails."""
+    import chromium
+
+    if chromium.programs() is None:
+        pytest.fail(chromium.MISSING) if os.environ.get("CI") else pytest.skip(chromium.MISSING)
+
+
+@pytest.fixture(scope="session")
 def pairs_file(tmp_path_factory):
     """600 pairs in which query and answer share a rare word: easy to learn, not trivial."""
     path = tmp_path_factory.mktemp("data") / "pairs.jsonl"

@@ -2,10 +2,10 @@
 
 import json
 import re
-import sys
 from pathlib import Path
 
 import nbformat
+import pages
 import pytest
 from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError
@@ -15,9 +15,6 @@ from toolkit.runs import RunConfig, RunRecord
 
 ROOT = Path(__file__).resolve().parent.parent
 DOCS = ROOT / "docs"
-sys.path.insert(0, str(DOCS))
-
-import pages  # noqa: E402
 
 
 def test_the_command_reference_is_what_the_parsers_say(monkeypatch):

@@ -2,14 +2,12 @@
 
 import os
 import re
-import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
-from selenium import webdriver
-from selenium.webdriver.chrome.service import Service
+from chromium import headless
 
 ROOT = Path(__file__).resolve().parent.parent
 PHONE = 390  # Pixels.
@@ -33,24 +31,13 @@ def site(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def browser():
-    chromium = shutil.which("chromium") or shutil.which("chromium-browser")
-    driver = shutil.which("chromedriver")
-    if not (chromium and driver):
-        reason = "no chromium and chromedriver here: apt-get install chromium chromium-driver"
-        pytest.fail(reason) if os.environ.get("CI") else pytest.skip(reason)
-    options = webdriver.ChromeOptions()
-    options.binary_location = chromium
-    for argument in ("headless=new", "no-sandbox", "disable-gpu", "disable-dev-shm-usage"):
-        options.add_argument(f"--{argument}")
-    options.add_argument("--host-resolver-rules=MAP * ~NOTFOUND")  # There is no outside.
-    opened = webdriver.Chrome(options=options, service=Service(driver))
-    opened.execute_cdp_cmd(
-        "Emulation.setDeviceMetricsOverride",
-        {"width": PHONE, "height": 800, "deviceScaleFactor": 1, "mobile": True},
-    )
-    yield opened
-    opened.quit()
+def browser(at_hand):
+    with headless("host-resolver-rules=MAP * ~NOTFOUND") as opened:  # There is no outside.
+        opened.execute_cdp_cmd(
+            "Emulation.setDeviceMetricsOverride",
+            {"width": PHONE, "height": 800, "deviceScaleFactor": 1, "mobile": True},
+        )
+        yield opened
 
 
 def test_no_page_names_a_script_style_or_picture_of_elsewhere(site):

@@ -2,17 +2,13 @@
 
 import contextlib
 import math
-import os
-import shutil
-import socket
-import subprocess
-import sys
 import time
 import urllib.request
 from pathlib import Path
 
 import nbformat
 import pytest
+from chromium import headless, lab
 from selenium import webdriver
 from selenium.common.exceptions import NoSuchElementException, WebDriverException
 from selenium.webdriver.common.by import By
@@ -44,28 +40,14 @@ def wait_for(what, condition, patience=PATIENCE):
 
 
 @pytest.fixture(scope="module")
-def browser():
-    chromium = shutil.which("chromium") or shutil.which("chromium-browser")
-    driver = shutil.which("chromedriver")
-    if not (chromium and driver):
-        reason = "no chromium and chromedriver here: apt-get install chromium chromium-driver"
-        if os.environ.get("CI"):
-            pytest.fail(reason)
-        pytest.skip(reason)
-    options = webdriver.ChromeOptions()
-    options.binary_location = chromium
-    for argument in ("headless=new", "no-sandbox", "disable-gpu", "disable-dev-shm-usage"):
-        options.add_argument(f"--{argument}")
-    options.add_argument("--window-size=1366,900")
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-    running = webdriver.Chrome(options=options, service=webdriver.ChromeService(driver))
-    running.set_script_timeout(60)
-    yield running
-    running.quit()
+def browser(at_hand):
+    with headless("window-size=1366,900") as running:
+        running.set_script_timeout(60)
+        yield running
 
 
 @pytest.fixture(scope="module")
-def lab(table, tmp_path_factory):
+def notebook(table, tmp_path_factory):
     """The address of the explorer's notebook in a JupyterLab with settings of its own."""
     folder = tmp_path_factory.mktemp("lab")
     table.to_csv(folder / "runs.csv", index=False)
@@ -73,33 +55,10 @@ def lab(table, tmp_path_factory):
     (parameters,) = [c for c in notebook.cells if "parameters" in c.metadata.get("tags", ())]
     parameters.source = f"source = {str(folder / 'runs.csv')!r}"
     nbformat.write(notebook, folder / NOTEBOOK.name)
-    settings = folder / "settings" / "@jupyterlab" / "apputils-extension"
-    settings.mkdir(parents=True)
-    (settings / "notification.jupyterlab-settings").write_text('{"fetchNews": "false"}')
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    command = [
-        sys.executable, "-m", "jupyterlab", "--no-browser", "--allow-root", f"--port={port}",
-        "--ip=127.0.0.1", "--IdentityProvider.token=t", f"--ServerApp.root_dir={folder}",
-        "--expose-app-in-browser",
-    ]  # fmt: skip
-    environment = os.environ | {
-        "JUPYTERLAB_SETTINGS_DIR": str(folder / "settings"),
-        "JUPYTER_CONFIG_DIR": str(folder / "config"),
-        "JUPYTER_RUNTIME_DIR": str(folder / "runtime"),
-        "PYTHONPATH": str(NOTEBOOK.parents[1]),
-        "OMP_NUM_THREADS": "1",
-    }
-    address = f"http://localhost:{port}"
-    with open(folder / "log", "wb") as log:
-        server = subprocess.Popen(command, env=environment, stdout=log, stderr=log)
-        try:
-            wait_for("JupyterLab", lambda: _answers(f"{address}/api/status?token=t"))
-            yield f"{address}/lab/tree/{NOTEBOOK.name}?token=t&reset"
-        finally:
-            server.terminate()
-            server.wait(60)
+    ours = {"PYTHONPATH": str(NOTEBOOK.parents[1]), "OMP_NUM_THREADS": "1"}
+    with lab(folder, folder, **ours) as address:
+        wait_for("JupyterLab", lambda: _answers(f"{address}/api/status?token=t"))
+        yield f"{address}/lab/tree/{NOTEBOOK.name}?token=t&reset"
 
 
 def _answers(address):
@@ -109,9 +68,9 @@ def _answers(address):
 
 
 @pytest.fixture(scope="module")
-def opened(browser, lab):
+def opened(browser, notebook):
     """The notebook with all its cells run and the first picture painted."""
-    browser.get(lab)
+    browser.get(notebook)
     wait_for("the notebook", lambda: css(browser, ".jp-NotebookPanel .jp-Cell"))
     wait_for("the kernel", lambda: "Idle" in css(browser, "#jp-main-statusbar")[0].text)
     browser.find_element(By.XPATH, "//li[@role='menuitem'][.//div[text()='Run']]").click()

@@ -85,11 +85,11 @@ class Loop:
         self.spent = schedule.spent[:, flops.CONVENTIONS.index(config.flop_convention)]
         self.trunk = trunk.Trunk.of(folder, config, schedule.batch_pairs, self.spent)
         self.first, self.seconds = self._begin()
-        self.contrastive_step = contrastive_step(run, model)
+        self.step = _contrastive_step(run, model)
         # A GPU works on while the losses of steps before come in; a processor has them at once.
-        self.on_gpu = self.contrastive_step.body.like.is_cuda
+        self.on_gpu = self.step.body.like.is_cuda
         self.running: deque[tuple[int, StepResult]] = deque()
-        self.evaluated = evaluation_steps(run)
+        self.evaluated = _evaluation_steps(run)
         self.drawn = max(1, schedule.steps // _CURVE_POINTS)
         self.rate = _rate(run, self.spent)
         self.saved = time.monotonic()
@@ -152,7 +152,7 @@ class Loop:
         sides = [train.queries.take(order), train.positives.take(order)]
         if train.negatives is not None:
             sides.append(train.negatives.take(order, schedule.epoch(step)))
-        self.running.append((step, self.contrastive_step(*sides)))
+        self.running.append((step, self.step(*sides)))
 
     def _come(self, ahead: int) -> list[tuple[int, StepResult]]:
         """The results of all steps but the last `ahead`."""
@@ -201,7 +201,7 @@ class Loop:
             self.saved = time.monotonic()
 
 
-def contrastive_step(run: Run, model: PreTrainedModel) -> ContrastiveStep:
+def _contrastive_step(run: Run, model: PreTrainedModel) -> ContrastiveStep:
     """The step that a run makes, on one device or shared by several."""
     config = run.config
     kind = distributed.SharedStep if distributed.size() > 1 else ContrastiveStep
@@ -230,7 +230,7 @@ def measure(run: Run, model: PreTrainedModel) -> Evaluation:
     )
 
 
-def evaluation_steps(run: Run) -> frozenset[int]:
+def _evaluation_steps(run: Run) -> frozenset[int]:
     """Steps after which the held-out loss is measured on the way: as many as stay cheap."""
     texts = (run.held_out.queries, run.held_out.positives)
     forward = 2 * run.decoder.params * sum(int(text.lengths.sum()) for text in texts)
