@@ -18,7 +18,7 @@ from toolkit.calibrate.pool import Pool, Runs
 
 NOISE = 0.01  # Of ln loss between seeds, as in the study of few pairs.
 METHODS = ("full", "lora")
-SINGLE = (3312.0, 3540672.0)  # Parameters of small-3k and smollm2-135m@1: of a single block.
+SINGLE = 3312.0  # Parameters of small-3k: of a single block.
 CHANCE = float(np.log(CANDIDATES))
 
 
@@ -182,7 +182,7 @@ def replay(table: pd.DataFrame, target: float, seed: int, unique: float) -> Trut
         method=np.repeat(np.arange(len(methods)), count),
         decoders=decoders,
         decoder=np.tile(np.arange(count), len(methods)),
-        single=np.isin(decoders, SINGLE),
+        single=decoders == SINGLE,
         flop_per_pair=np.array(flop),
         unique=unique,
         chance=CHANCE,
