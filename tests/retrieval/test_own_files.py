@@ -24,7 +24,11 @@ from toolkit.retrieval.searching import search
         ("a.csv", b"id|text\n1|a, b\n", ["a, b"]),
         ("a.csv", b"id;text\n1;a, b\n", ["a, b"]),
         ("a.csv", b"text\na\n", ["a"]),
-        ("a.jsonl.gz", gzip.compress(b'"a"\n') + gzip.compress(b'"b"\n'), ["a", "b"]),
+        (
+            "a.jsonl.gz",
+            gzip.compress(b'"a"\n', mtime=0) + gzip.compress(b'"b"\n', mtime=0),
+            ["a", "b"],
+        ),
     ],
 )
 def test_texts_are_read_as_they_are_meant(tmp_path, name, data, texts):
@@ -39,7 +43,11 @@ def test_texts_are_read_as_they_are_meant(tmp_path, name, data, texts):
         ("a.txt", b"one\rtwo\rthree\r", "line 1, has a carriage return amid a line; save"),
         ("a.txt", b"one\ntwo\rthree\n", "line 2, has a carriage return amid a line; save"),
         ("a.txt", "one\ntwo\n".encode("utf-32"), "is not UTF-8"),
-        ("a.jsonl", gzip.compress(b'"a"\n'), "is packed by gzip; give it a name that ends in .gz"),
+        (
+            "a.jsonl",
+            gzip.compress(b'"a"\n', mtime=0),
+            "is packed by gzip; give it a name that ends in .gz",
+        ),
         ("a.docx", b"", r"must end in \.jsonl, .*\.parquet, \.txt, each also with \.gz"),
         ("a\0.txt", None, "does not exist"),
         ("pipe.txt", "pipe", "is no plain file, and is read more than once"),
