@@ -20,6 +20,7 @@ from functools import lru_cache
 
 import numpy as np
 
+from toolkit.kept import kept
 from toolkit.laws.cells import Cells
 from toolkit.laws.gauss_newton import Prior
 from toolkit.laws.joint import JointLaw, Points
@@ -156,7 +157,7 @@ class Surface:
         return np.exp(-UNDERTUNED * misfit * rng.exponential(size=len(misfit)))
 
 
-@lru_cache(maxsize=512)
+@kept(512)
 def _misfit(surface: Surface, method: str, decoder: int) -> Misfit:
     """What its own cells say of a method with a decoder, by its number; nothing of -1."""
     cells, (number, branches) = surface.cells, surface.branches[method]

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import math
-from functools import lru_cache
 
 import numpy as np
 
 from toolkit.errors import ToolkitError
+from toolkit.kept import kept
 from toolkit.laws import Estimate
 from toolkit.laws.optimiser import Array
 from toolkit.recipe.crossing import searched
@@ -57,16 +57,13 @@ def _least(study: Study, loss: float, limits: Limits) -> tuple[float, dict[float
     return high, asked
 
 
-@lru_cache(maxsize=1024)
+@kept(1024)
 def _best(study: Study, budget_flop: float, limits: Limits) -> Array:
     """(R,) draws of the recipe's choice; one infinite loss where the texts to embed take it all."""
     try:
-        asked = Question(study, budget_flop, limits)
+        return Question(study, budget_flop, limits).least()
     except Unaffordable:
         return np.array([math.inf])
-    draws = np.concatenate([asked.losses(method) for method in study.methods], axis=1)
-    best: Array = draws[:, np.log(draws).mean(axis=0).argmin()]
-    return best
 
 
 def _predicted(draws: Array) -> float:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from functools import lru_cache
 from itertools import combinations
 
 import numpy as np
 
+from toolkit.kept import kept
 from toolkit.laws import Estimate
 from toolkit.laws.optimiser import Array
 from toolkit.recipe.question import Question
@@ -44,24 +44,17 @@ def searched(study: Study) -> tuple[float, ...]:
     return tuple(map(float, np.geomspace(low, high, POINTS)))
 
 
-@lru_cache(maxsize=64)
+@kept(1)
 def _best_losses(study: Study) -> tuple[Array, dict[str, Array]]:
     """Budgets (b,) and, by method, draws (R, b) of the loss with its best decoder at hand."""
     budgets = searched(study)
     asked = [Question(study, budget) for budget in budgets]
     return np.array(budgets), {
-        m: np.stack([_best(question.losses(m)) for question in asked], axis=1)
-        for m in study.methods
+        m: np.stack([question.least(m) for question in asked], axis=1) for m in study.methods
     }
 
 
-def _best(draws: Array) -> Array:
-    """(R,) the column of the decoder that is predicted to be best."""
-    column: Array = draws[:, np.log(draws).mean(axis=0).argmin()]
-    return column
-
-
-@lru_cache(maxsize=64)
+@kept(1)
 def crossings(study: Study) -> tuple[Crossing, ...]:
     """Of every two methods; kept, since they are the same for every budget asked."""
     budgets, losses = _best_losses(study)

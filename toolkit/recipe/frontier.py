@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import lru_cache
 
 import numpy as np
 
+from toolkit.kept import kept
 from toolkit.recipe.crossing import Crossing, crossings
 from toolkit.recipe.question import Choice, Ideal, Question
 from toolkit.recipe.study import Study
@@ -20,20 +20,19 @@ def budgets_between(study: Study, low: float, high: float) -> tuple[float, ...]:
     return tuple(sorted({*map(float, np.geomspace(low, high, POINTS)), *tried}))
 
 
-@lru_cache(maxsize=16)
+@kept(16)
 def best_choices(study: Study, low: float, high: float) -> Mapping[str, tuple[Choice, ...]]:
     """By method, its best decoder at hand at each of `budgets_between`; regrets are its own."""
     found: dict[str, list[Choice]] = {method: [] for method in study.methods}
     for budget in budgets_between(study, low, high):
         asked = Question(study, budget)
         for method, choices in found.items():
-            draws = asked.losses(method)
-            place = int(np.log(draws).mean(axis=0).argmin())
-            choices.append(asked.choices(method, draws, draws[:, place])[place])
+            _, place = asked.best(method)
+            choices.append(asked.choices(method, asked.least(method))[place])
     return {method: tuple(choices) for method, choices in found.items()}
 
 
-@lru_cache(maxsize=16)
+@kept(16)
 def ideals(study: Study, low: float, high: float) -> Mapping[str, tuple[Ideal, ...]]:
     """By method, its ideal size at each of `budgets_between`."""
     asked = [Question(study, budget) for budget in budgets_between(study, low, high)]
@@ -46,9 +45,7 @@ def frontier_crossings(study: Study) -> tuple[Crossing, ...]:
     for crossing in crossings(study):
         if crossing.status == "never" or not crossing.budget_flop.value > 0:
             continue
-        asked = Question(study, crossing.budget_flop.value)
-        least = {m: float(np.log(asked.losses(m)).mean(axis=0).min()) for m in study.methods}
-        best = min(least, key=lambda m: least[m])
+        best, _ = Question(study, crossing.budget_flop.value).best()
         if best in (crossing.lower, crossing.upper):
             found.append(crossing)
     return tuple(found)

@@ -12,7 +12,6 @@ import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
-from functools import lru_cache
 from typing import Any
 
 import pandas as pd
@@ -20,6 +19,7 @@ import pandas as pd
 from toolkit.choices import nested_dimensions
 from toolkit.decoders import catalogued
 from toolkit.errors import ToolkitError
+from toolkit.kept import kept
 from toolkit.recipe.comparable import COMPARABLE, SETTINGS
 from toolkit.recipe.study import Study
 from toolkit.recipe.tuning import NAMED
@@ -129,7 +129,7 @@ def winners(study: Study) -> tuple[tuple[str, str, Any, int, int], ...]:
     return tuple(found)
 
 
-@lru_cache(maxsize=64)
+@kept(64)
 def _places(study: Study, method: str) -> tuple[_Place, ...]:
     runs = study.runs[study.runs["method"] == method]
     names = [name for name in (*VARIED, *AGREED) if name in runs.columns]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import compress
 from typing import Any
 
 import numpy as np
@@ -126,9 +127,11 @@ class Question:
                 "every decoder at hand: raise the budget, or count on fewer texts"
             )
         self._offer(hand)
-        trusted = [d for d in hand if d.name in limits.decoders or self._within_tried(d.params)]
-        if trusted and len(trusted) < len(hand) and not self._sure_beyond():
-            self._offer(trusted)
+        self._losses: dict[str, Array] = {}
+        trusted = [d.name in limits.decoders or self._within_tried(d.params) for d in hand]
+        if any(trusted) and not all(trusted) and not self._sure_beyond():
+            self._offer(list(compress(hand, trusted)))
+            self._losses = {m: np.compress(trusted, d, axis=1) for m, d in self._losses.items()}
 
     def _offer(self, hand: Sequence[Decoder]) -> None:
         self.hand = tuple(hand)
@@ -136,9 +139,9 @@ class Question:
 
     def _within_tried(self, params: int) -> bool:
         """Whether a size is among those tried, or above them as the budget is above its kind."""
-        sizes = self.study.best["params"]
-        above = params > sizes.max() and self.budget_flop <= self.study.budgets[-1]
-        return bool(params >= sizes.min() and not above)
+        least, most = self.study.sizes
+        above = params > most and self.budget_flop <= self.study.budgets[-1]
+        return params >= least and not above
 
     def _sure_beyond(self) -> bool:
         """Whether a size beyond those tried is better than all of them in nearly every draw.
@@ -169,9 +172,31 @@ class Question:
         left = np.maximum(self._training(params), 1e-12 * self.budget_flop)
         return left / self.study.costs.flop(method, params)
 
-    def losses(self, method: str, unique: float | None = None) -> Array:
+    def losses(self, method: str) -> Array:
         """(R, decoders) draws: the law's, or of runs made that this budget pays for if better."""
-        unique = self.unique if unique is None else unique
+        if method not in self._losses:
+            self._losses[method] = self._draw(method, self.unique)
+        return self._losses[method]
+
+    def predicted(self, method: str) -> Array:
+        """(decoders,) the losses that these draws come to."""
+        return _predicted(self.losses(method))
+
+    def best(self, *methods: str) -> tuple[str, int]:
+        """Method and number of the decoder at hand that are predicted best, of some methods or all.
+
+        Of two that are equal the first in the study's order.
+        """
+        lowest = {m: self.predicted(m) for m in methods or self.study.methods}
+        method = min(lowest, key=lambda m: lowest[m].min())
+        return method, int(lowest[method].argmin())
+
+    def least(self, *methods: str) -> Array:
+        """(R,) draws of that one."""
+        method, place = self.best(*methods)
+        return self.losses(method)[:, place]
+
+    def _draw(self, method: str, unique: float) -> Array:
         draws = self.study.surface.draws(
             method, self.params, self.bought(method, self.params), math.log(self.budget_flop),
             unique=unique,
@@ -201,8 +226,9 @@ class Question:
         ends = zip(_predicted(draws), low, high, extrapolated, strict=True)
         return [Estimate(float(v), float(a), float(b), beyond) for v, a, b, beyond in ends]
 
-    def choices(self, method: str, draws: Array, best: Array) -> list[Choice]:
-        """A method with every decoder at hand: draws (R, decoders), and those (R,) of the best."""
+    def choices(self, method: str, best: Array) -> list[Choice]:
+        """A method with every decoder at hand, beside the draws (R,) of the best."""
+        draws = self.losses(method)
         tried = set(self.study.decoders[method].values())
         new = [decoder.params not in tried for decoder in self.hand]
         pairs, tokens = self._amounts(method, self.bought(method, self.params))
@@ -231,8 +257,9 @@ class Question:
         supply: list[tuple[float, Estimate]] = []
         for times in SUPPLIES if self.limits.max_pairs else ():
             unique = float(times * self.unique)
-            draws = self.losses(method, unique)[:, place]
-            supply.append((unique, self.estimate(method, draws, False)))
+            supply.append(
+                (unique, self.estimate(method, self._draw(method, unique)[:, place], False))
+            )
         return Data(
             pairs, tokens, pairs / batch, self.study.tokens_per_pair[method], self.unique,
             amount / self.unique, tuple(supply),

@@ -165,16 +165,10 @@ def recommend_from(
 def recipe_for(asked: Question) -> Recipe:
     """The recipe that answers a question."""
     study, budget_flop, limits = asked.study, asked.budget_flop, asked.limits
-    losses = {method: asked.losses(method) for method in study.methods}
-    predicted = {method: np.exp(np.log(draws).mean(axis=0)) for method, draws in losses.items()}
-    method, place = min(
-        ((m, i) for m in study.methods for i in range(len(asked.hand))),
-        key=lambda choice: predicted[choice[0]][choice[1]],
-    )
-    decoder = asked.hand[place]
-    best = losses[method][:, place]
+    method, place = asked.best()
+    decoder, best = asked.hand[place], asked.least()
     choices = sorted(
-        (choice for m in study.methods for choice in asked.choices(m, losses[m], best)),
+        (choice for m in study.methods for choice in asked.choices(m, best)),
         key=lambda choice: choice.loss.value,
     )
     near = (1 + NEAR_OPTIMAL) * choices[0].loss.value

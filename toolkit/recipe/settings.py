@@ -62,23 +62,28 @@ def choose_settings(
     """
     own = {setting.name for setting in METHODS[method].settings} if method in METHODS else set()
     names = [name for name in NAMED if name in own.union(COMMON)]
+    told = any(study.tuning.told(method, name) for name in names)
+    draws = study.losses(method, params, budget_flop) if told else np.array([math.nan])
+    loss = float(np.exp(np.log(draws).mean()))
     found = []
     for name in names:
         cells = study.cells[method].get(name, ())
         nearest = _choose(name, method, cells, budget_flop, params, decoder)
         nearest = nearest or _default(name, method, budget_flop, decoder)
-        found.append(_between(study, nearest, method, budget_flop, params, decoder))
+        found.append(_between(study, nearest, method, budget_flop, params, decoder, loss))
     return tuple(found)
 
 
 def _between(
-    study: Study, nearest: Setting, method: str, budget_flop: float, params: float, decoder: str
+    study: Study,
+    nearest: Setting,
+    method: str,
+    budget_flop: float,
+    params: float,
+    decoder: str,
+    loss: float,
 ) -> Setting:
     """The best value between those tried, where the runs tell it; else the nearest as it is."""
-    if not study.tuning.told(method, nearest.name):
-        return nearest
-    draws = study.losses(method, np.array([params]), budget_flop)
-    loss = float(np.exp(np.log(draws).mean()))
     best = study.tuning.best(method, nearest.name, budget_flop, params, decoder, loss)
     if best is None:
         return nearest

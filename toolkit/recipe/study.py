@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
-from functools import cached_property, lru_cache
+from functools import cached_property
 
 import numpy as np
 import pandas as pd
 
 from toolkit.decoders import KNOWN, catalogued, relatives
+from toolkit.kept import kept
 from toolkit.laws import IsoFlopFit, fit_isoflop
 from toolkit.laws.cells import Cells
 from toolkit.laws.chance import chance
@@ -150,6 +151,11 @@ class Study:
         return tuple(sorted(float(b) for b in self.best["budget_flop"].unique()))
 
     @cached_property
+    def sizes(self) -> tuple[float, float]:
+        """The smallest and the largest decoder tried, non-embedding parameters."""
+        return float(self.best["params"].min()), float(self.best["params"].max())
+
+    @cached_property
     def fits(self) -> dict[str, IsoFlopFit]:
         """The IsoFLOP analysis of each method: a picture, and a second opinion."""
         return {
@@ -175,23 +181,12 @@ class Study:
         unique = np.exp(self.surface.cells.log_unique)
         return float(unique[np.isfinite(unique)].max()) if np.isfinite(unique).any() else math.inf
 
-    def losses(
-        self, method: str, params: Array, budget_flop: float, unique: float | None = None
-    ) -> Array:
-        """(R, q) draws of a method's mean loss with decoders of `params` (q,) for a budget."""
-        data = self.costs.data(method, params, budget_flop)
-        unique = self.distinct if unique is None else unique
-        return self.surface.draws(method, params, data, math.log(budget_flop), unique=unique)
-
-    def curve(
-        self, method: str, params: Array, budget_flop: float, unique: float | None = None
-    ) -> Array:
-        """(R, q) draws of the smooth law, which knows no single decoder."""
-        data = self.costs.data(method, params, budget_flop)
-        unique = self.distinct if unique is None else unique
-        return self.surface.draws(
-            method, params, data, math.log(budget_flop), unique=unique, common=True
-        )
+    def losses(self, method: str, params: float, budget_flop: float) -> Array:
+        """(R,) draws of a method's mean loss with a decoder of `params` for a budget."""
+        size = np.array([float(params)])
+        data = self.costs.data(method, size, budget_flop)
+        draws = self.surface.draws(method, size, data, math.log(budget_flop), unique=self.distinct)
+        return draws[:, 0]
 
     def reached(self, method: str, params: int, budget_flop: float, unique: float) -> Array | None:
         """(R,) draws of what a method and decoder came to with no more budget and data, if run.
@@ -264,7 +259,7 @@ class Study:
         return [(method, self.runs[self.runs["method"] == method]) for method in self.methods]
 
 
-@lru_cache(maxsize=1024)
+@kept(1024)
 def _again(surface: Surface, cell: int) -> Array:
     """(R,) draws of the mean loss of runs like a cell's."""
     cells = surface.cells

@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 import math
 from dataclasses import dataclass
-from functools import lru_cache
 from statistics import fmean
 from typing import Any
 
 import pandas as pd
 
 from toolkit.decoders import catalogued
+from toolkit.kept import kept
 from toolkit.recipe.comparable import SETTINGS
 from toolkit.recipe.study import Study
 
@@ -43,7 +43,7 @@ class Truncation:
     runs: int
 
 
-@lru_cache(maxsize=16)
+@kept(1)
 def truncations(study: Study) -> tuple[Truncation, ...]:
     """By method, size and whether it was trained to be cut, the best attempt that tells losses by
     dimension; empty without any."""
