@@ -98,17 +98,17 @@ def isoflop_table(
 def isoflop(**options: float) -> Callable[[np.random.Generator, int], Truths]:
     def compare(rng: np.random.Generator, seed: int) -> Truths:
         found = fit_isoflop(isoflop_table(rng, **options), resamples=400, seed=seed)  # type: ignore[arg-type]
-        yield "exponent of N*", found.params_law.exponent, 0.5
-        yield "exponent of D*", found.tokens_law.exponent, 0.5
+        yield "exponent of N*", found.laws["params"].exponent, 0.5
+        yield "exponent of D*", found.laws["tokens"].exponent, 0.5
         for budget in (1e12, 1e14):
             yield (
                 f"N*({budget:.0e})",
-                found.params_law.predict(budget),
+                found.laws["params"].predict(budget),
                 1e5 * (budget / 1e12) ** 0.5,
             )
             truth = 2.0 + 40.0 * budget**-0.15
-            yield f"L*({budget:.0e})", found.loss_law.predict(budget), truth
-        yield "E", found.loss_law.asymptote, 2.0
+            yield f"L*({budget:.0e})", found.laws["loss"].predict(budget), truth
+        yield "E", found.laws["loss"].asymptote, 2.0
         middle = found.minima[len(found.minima) // 2]
         if middle.status == "interior":
             yield "N* of one budget", middle.params, 1e5
@@ -127,7 +127,7 @@ def crossing(rng: np.random.Generator, seed: int) -> Truths:
         )
         for name, power, offset in (("full", -0.1, 0), ("lora", -0.25, 10_000))
     }
-    (found,) = compare_laws({name: fit.loss_law for name, fit in fits.items()})
+    (found,) = compare_laws({name: fit.laws["loss"] for name, fit in fits.items()})
     if found.status != "none":
         yield "crossover", found.budget, 1e12
 

@@ -614,3 +614,13 @@ def test_a_very_large_table_gets_a_right_answer_with_intervals(fit_json, tmp_pat
         estimate = report["params"][name]
         assert estimate["value"] == pytest.approx(truth, rel=0.01)
         assert estimate["low"] < estimate["value"] < estimate["high"]
+
+
+def test_a_group_whose_budgets_bracket_no_minimum_has_an_unknown_exponent(tmp_path, capsys):
+    table = isoflop_table(np.random.default_rng(0)).sort_values(["budget_flop", "params"])
+    smallest = table.groupby("budget_flop").head(3)
+    one = pd.concat([smallest.assign(method="edge"), table.assign(method="whole")])
+    path = write(tmp_path / "runs.csv", one)
+    assert main(["fit", str(path), "--form", "isoflop", "--group", "method"]) == 0
+    edge = capsys.readouterr().out.split("method whole")[0]
+    assert "exponent           unknown" in edge

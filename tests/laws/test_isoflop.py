@@ -48,12 +48,12 @@ BUDGETS = np.geomspace(1e11, 1e13, 5)
 def test_noise_free_parabolas_give_back_their_laws():
     fit = fit_isoflop(runs(BUDGETS), resamples=20)
     assert [m.status for m in fit.minima] == ["interior"] * 5
-    assert fit.params_law.exponent.value == pytest.approx(0.5, rel=1e-9)
-    assert fit.params_law.predict(1e12).value == pytest.approx(1e5, rel=1e-9)
-    assert fit.tokens_law.predict(1e12).value == pytest.approx(1e12 / 6e5, rel=1e-9)
-    assert fit.loss_law.form == "saturating"
-    assert fit.loss_law.asymptote.value == pytest.approx(2.0, rel=1e-6)
-    assert fit.loss_law.exponent.value == pytest.approx(-0.15, rel=1e-5)
+    assert fit.laws["params"].exponent.value == pytest.approx(0.5, rel=1e-9)
+    assert fit.laws["params"].predict(1e12).value == pytest.approx(1e5, rel=1e-9)
+    assert fit.laws["tokens"].predict(1e12).value == pytest.approx(1e12 / 6e5, rel=1e-9)
+    assert fit.laws["loss"].form == "saturating"
+    assert fit.laws["loss"].asymptote.value == pytest.approx(2.0, rel=1e-6)
+    assert fit.laws["loss"].exponent.value == pytest.approx(-0.15, rel=1e-5)
     assert fit.minima[0].curvature == pytest.approx(0.3)
 
 
@@ -63,18 +63,18 @@ def test_a_minimum_beyond_the_sizes_is_refused_and_the_best_size_tried_stands_in
     assert low.status == "edge-low"
     assert math.isnan(low.params.value)
     assert low.best_params == pytest.approx(2e5)
-    assert fit.loss_law.sources[0] == "best-tried"
-    assert fit.loss_law.values[0] == low.best_loss
-    assert fit.params_law.status == "too-few" or len(fit.params_law.budgets) < 5
+    assert fit.laws["loss"].sources[0] == "best-tried"
+    assert fit.laws["loss"].values[0] == low.best_loss
+    assert fit.laws["params"].status == "too-few" or len(fit.laws["params"].budgets) < 5
 
 
 def test_a_parabola_that_opens_downwards_has_no_minimum():
     fit = fit_isoflop(runs(BUDGETS, curvature=-0.3), resamples=20)
     assert {m.status for m in fit.minima} == {"no-curvature"}
-    assert fit.params_law.status == "too-few"
-    assert "3 lacking" in fit.params_law.reason
+    assert fit.laws["params"].status == "too-few"
+    assert "3 lacking" in fit.laws["params"].reason
     with pytest.raises(ToolkitError, match="no law of params"):
-        fit.params_law.predict(1e12)
+        fit.laws["params"].predict(1e12)
 
 
 def test_two_sizes_are_too_few_for_a_parabola():
@@ -100,11 +100,11 @@ def test_the_order_of_rows_does_not_matter():
     table = runs(BUDGETS, noise=0.01)
     shuffled = table.sample(frac=1, random_state=1)
     one, two = fit_isoflop(table, resamples=0), fit_isoflop(shuffled, resamples=0)
-    assert one.params_law.exponent.value == pytest.approx(two.params_law.exponent.value)
+    assert one.laws["params"].exponent.value == pytest.approx(two.laws["params"].exponent.value)
 
 
 def test_predictions_beyond_the_budgets_are_marked():
-    law = fit_isoflop(runs(BUDGETS, noise=0.01), resamples=50).loss_law
+    law = fit_isoflop(runs(BUDGETS, noise=0.01), resamples=50).laws["loss"]
     assert not law.predict(1e12).extrapolated
     assert law.predict(1e14).extrapolated
 
@@ -113,7 +113,10 @@ def test_the_same_seed_gives_the_same_intervals():
     table = runs(BUDGETS, noise=0.01)
     one, two = (fit_isoflop(table, resamples=50, seed=3) for _ in range(2))
     assert one == two
-    assert one.params_law.exponent != fit_isoflop(table, resamples=50, seed=4).params_law.exponent
+    assert (
+        one.laws["params"].exponent
+        != fit_isoflop(table, resamples=50, seed=4).laws["params"].exponent
+    )
 
 
 @pytest.mark.parametrize("scheme", ["residuals", "runs"])
@@ -121,7 +124,7 @@ def test_intervals_hold_the_estimate_and_shrink_with_the_noise(scheme):
     widths = []
     for noise in (0.02, 0.002):
         table = runs(BUDGETS, noise=noise, seeds=3)
-        exponent = fit_isoflop(table, resamples=200, scheme=scheme).params_law.exponent
+        exponent = fit_isoflop(table, resamples=200, scheme=scheme).laws["params"].exponent
         assert exponent.low < exponent.value < exponent.high
         widths.append(exponent.high - exponent.low)
     assert widths[1] == pytest.approx(widths[0] / 10, rel=0.2)
@@ -129,9 +132,9 @@ def test_intervals_hold_the_estimate_and_shrink_with_the_noise(scheme):
 
 def test_very_many_runs_get_the_interval_that_resampling_tends_to(monkeypatch):
     table = runs(BUDGETS, noise=0.02, seeds=8)
-    drawn = fit_isoflop(table, resamples=800).params_law.exponent
+    drawn = fit_isoflop(table, resamples=800).laws["params"].exponent
     monkeypatch.setattr(parabola, "LARGE", 1)
-    limit = fit_isoflop(table, resamples=800).params_law.exponent
+    limit = fit_isoflop(table, resamples=800).laws["params"].exponent
     assert limit.value == drawn.value
     assert limit.high - limit.low == pytest.approx(drawn.high - drawn.low, rel=0.15)
 
@@ -140,8 +143,8 @@ def test_resamples_come_with_the_fit_for_those_who_need_other_intervals():
     fit = fit_isoflop(runs(BUDGETS, noise=0.01), resamples=64)
     assert fit.draws.coefficients.shape == (64, 5, 3)
     assert fit.draws.loss.shape == (64, 5)
-    assert fit.loss_law.predict_draws(1e12).shape == (64,)
-    assert fit.loss_law.predict_draws(np.array([1e12, 1e13])).shape == (64, 2)
+    assert fit.laws["loss"].predict_draws(1e12).shape == (64,)
+    assert fit.laws["loss"].predict_draws(np.array([1e12, 1e13])).shape == (64, 2)
 
 
 def test_a_fit_is_plain_json():
@@ -160,7 +163,7 @@ def test_methods_whose_laws_cross_give_the_budget_with_an_interval():
         )
 
     fits = {"full": fit_isoflop(method(-0.05)), "lora": fit_isoflop(method(-0.1))}
-    (found,) = compare_laws({name: fit.loss_law for name, fit in fits.items()})
+    (found,) = compare_laws({name: fit.laws["loss"] for name, fit in fits.items()})
     assert found.status == "crosses"
     assert (found.better_below, found.better_above) == ("full", "lora")
     assert found.budget.low < 1e12 < found.budget.high
@@ -170,7 +173,7 @@ def test_methods_whose_laws_cross_give_the_budget_with_an_interval():
 def test_methods_that_never_meet_are_said_to_show_no_crossover():
     worse = runs(BUDGETS, loss=lambda c: 3.0 + 40.0 * c**-0.15, noise=0.01)
     fits = {"full": fit_isoflop(runs(BUDGETS, noise=0.01)), "bias": fit_isoflop(worse)}
-    (found,) = compare_laws({name: fit.loss_law for name, fit in fits.items()})
+    (found,) = compare_laws({name: fit.laws["loss"] for name, fit in fits.items()})
     assert found.status == "none"
     assert found.better_below == found.better_above == "full"
     assert "no crossover" in found.statement
@@ -178,7 +181,7 @@ def test_methods_that_never_meet_are_said_to_show_no_crossover():
 
 def test_the_llama_3_optima_are_reproduced():
     table = pd.read_csv(published("llama3"))
-    law = fit_isoflop(table, x="tokens", resamples=0).tokens_law
+    law = fit_isoflop(table, x="tokens", resamples=0).laws["tokens"]
     assert law.exponent.value == pytest.approx(0.537, abs=0.002)
     assert law.coefficient.value == pytest.approx(0.299, rel=0.01)
     assert law.predict(3.8e25).value == pytest.approx(1.6e13, rel=0.02)

@@ -35,7 +35,7 @@ def test_the_law_is_drawn_over_its_runs_with_a_band_and_beyond(law, ax):
 
 def test_a_budget_law_is_drawn_the_same_way(ax):
     found = fit_isoflop(isoflop_table(np.random.default_rng(0)), resamples=20)
-    law_figures.fit_with_band(found.params_law, ax)
+    law_figures.fit_with_band(found.laws["params"], ax)
     assert "FLOP" in ax.get_xlabel()
     assert "parameters" in ax.get_ylabel()
 

@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from toolkit.errors import ToolkitError
 from toolkit.tables import options as table_options
 from toolkit.text import read_signed
 
@@ -21,7 +22,17 @@ if TYPE_CHECKING:
     from toolkit.recipe.comparable import Excluded
 
 HELP = "fit a scaling law to a sweep or to any table"
-COLUMNS = ("x", "y", "sigma", "params", "tokens", "flop", "loss", "unique-tokens", "candidates")
+COLUMNS = {
+    "x": "input of a law of one input, or the size that isoflop parabolas are in",
+    "y": "what the law predicts; another name for --loss",
+    "sigma": "standard deviation of the loss (lsq) or of its log (lsq-log, huber-log)",
+    "params": "model size (default params)",
+    "tokens": "training tokens (default tokens; from FLOP / (6 params) where only --flop is given)",
+    "flop": "training FLOP (default budget_flop)",
+    "loss": "default loss",
+    "unique-tokens": "distinct training tokens (default unique_tokens)",
+    "candidates": "how many candidates the loss was taken over (default candidates), or the number",
+}
 ROLES = {"flop": "budget_flop"}  # Where a flag and the run table have two names for one thing.
 
 
@@ -40,8 +51,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "expression in the table's columns and named parameters, "
         "'E + A*params**-alpha + B*tokens**-beta'",
     )
-    for name in COLUMNS:
-        parser.add_argument(f"--{name}", metavar="COL", help=_COLUMN_HELP[name])
+    for name, words in COLUMNS.items():
+        parser.add_argument(f"--{name}", metavar="COL", help=words)
     parser.add_argument(
         "--keep",
         action="append",
@@ -109,20 +120,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     table_options.add_arguments(parser)
 
 
-_COLUMN_HELP = {
-    "x": "input of a law of one input, or the size that isoflop parabolas are in",
-    "y": "what the law predicts; another name for --loss",
-    "sigma": "standard deviation of the loss (lsq) or of its log (lsq-log, huber-log)",
-    "params": "model size (default params)",
-    "tokens": "training tokens (default tokens; from FLOP / (6 params) where only --flop is given)",
-    "flop": "training FLOP (default budget_flop)",
-    "loss": "default loss",
-    "unique-tokens": "distinct training tokens (default unique_tokens)",
-    "candidates": "how many candidates the loss was taken over (default candidates), or the number",
-}
-
-
 def run(args: argparse.Namespace) -> int:
+    from toolkit.laws.words import as_text
     from toolkit.tables import notes
     from toolkit.tables.published import table_path
     from toolkit.words import n_runs
@@ -149,10 +148,10 @@ def run(args: argparse.Namespace) -> int:
     for some in left_out:
         print(f"{n_runs(some.count)} left out: {some.reason}")
     if args.group is None:
-        print(_text(report))
+        print(as_text(report))
         return 0
     for label, part in report["groups"].items():
-        print(f"{args.group} {label}\n{_text(part)}\n")
+        print(f"{args.group} {label}\n{as_text(part)}\n")
     for label, reason in report["failed"].items():
         print(f"{args.group} {label}\n  no law: {reason}\n")
     joint = report["joint"]
@@ -223,7 +222,6 @@ def _grouped(
     table: pd.DataFrame, args: argparse.Namespace, columns: Columns, options: Options
 ) -> dict[str, Any]:
     """A law for each group, and the groups compared; a group without a law says why."""
-    from toolkit.errors import ToolkitError
     from toolkit.laws.report import compare
     from toolkit.laws.tabular import groups
 
@@ -340,8 +338,6 @@ def _options(args: argparse.Namespace) -> Options:
 
 def _points(args: argparse.Namespace) -> list[float | dict[str, float]]:
     """Budgets, and points by column."""
-    from toolkit.errors import ToolkitError
-
     points: list[float | dict[str, float]] = []
     for text in args.at:
         named = [_assignment("--at", part) for part in text.split(",")] if "=" in text else []
@@ -355,8 +351,6 @@ def _points(args: argparse.Namespace) -> list[float | dict[str, float]]:
 
 
 def _whole(flag: str, text: str) -> int:
-    from toolkit.errors import ToolkitError
-
     value = read_signed(text)
     if math.isfinite(value) and value >= 0 and value.is_integer():
         return int(value)
@@ -364,8 +358,6 @@ def _whole(flag: str, text: str) -> int:
 
 
 def _number(flag: str, text: str) -> float:
-    from toolkit.errors import ToolkitError
-
     value = read_signed(text)
     if math.isnan(value):
         raise ToolkitError(f"{flag}: {text!r} is not a number")
@@ -374,8 +366,6 @@ def _number(flag: str, text: str) -> float:
 
 def _assignment(flag: str, text: str) -> tuple[str, float]:
     """NAME=VALUE."""
-    from toolkit.errors import ToolkitError
-
     name, equals, value = text.partition("=")
     if not (name and equals):
         raise ToolkitError(f"{flag} takes NAME=VALUE, not {text!r}")
@@ -384,8 +374,6 @@ def _assignment(flag: str, text: str) -> tuple[str, float]:
 
 def _range(text: str) -> tuple[str, float, float]:
     """COL=LOW:HIGH; an end left out is open."""
-    from toolkit.errors import ToolkitError
-
     column, equals, ends = text.rpartition("=")
     low, colon, high = ends.partition(":")
     if not (column and equals and colon):
@@ -397,64 +385,3 @@ def _range(text: str) -> tuple[str, float, float]:
     if bounds[0] > bounds[1]:
         raise ToolkitError(f"--keep {text}: the low end is above the high end")
     return column, *bounds
-
-
-def _text(report: dict[str, Any]) -> str:
-    """A fit for a terminal."""
-    starts = report["starts"]
-    lines = [
-        report["equation"],
-        f"{report['status']}: {report['n_points']} runs, objective {report['objective']:.6g} "
-        f"({report['objective_kind']}), reached by {starts['reached_best']} of {starts['tried']} "
-        "starts",
-    ]
-    for name, estimate in {**report["params"], **report["derived"]}.items():
-        held = f"{estimate['value']:.6g}, pinned"
-        shown = held if name in report.get("pinned", {}) else _interval(estimate)
-        lines.append(f"  {name:18} {shown}")
-    middle = report.get("middle", {"amplitudes": {}})
-    if middle["amplitudes"]:
-        lines.append(
-            f"  at the middle, {_place(middle['at'])}: loss {_interval(middle['loss'])}; its terms"
-        )
-    for name, estimate in middle["amplitudes"].items():
-        lines.append(f"    {name:16} {_interval(estimate)}")
-    for minimum in report.get("minima", ()):
-        size = minimum[report["x"]]["value"]
-        best = minimum[f"best_{report['x']}"]
-        where = f"{size:.4g}" if size is not None else f"none; best size tried {best:.4g}"
-        note = f" ({minimum['reason']})" if minimum["reason"] else ""
-        lines.append(f"  minimum at {minimum['budget_flop']:.3g} FLOP: {where}{note}")
-    for said in report.get("at", ()):
-        parts = [
-            f"{n} {_interval(said[n])}" for n in ("params", "tokens", "loss", "value") if n in said
-        ]
-        note = " (extrapolated)" if said["extrapolated"] else ""
-        if "laws" not in report and "params" in said:
-            note += ", with C = 6 N D"
-        lines.append(f"  at {_place(said['at'])}: {', '.join(parts)}{note}")
-    for rival in report["rivals"]:
-        params = ", ".join(f"{n} {v:.4g}" for n, v in rival["params"].items())
-        lines.append(f"  rival optimum: objective {rival['objective']:.6g} at {params}")
-    if "held_out" in report:
-        lines.append(f"  {report['held_out']['statement']}")
-    lines += [f"  {path}" for path in report.get("figures", ())]
-    lines += [f"  ! {warning}" for warning in report["warnings"]]
-    return "\n".join(lines)
-
-
-def _place(at: float | dict[str, float]) -> str:
-    """A budget, or a point of the columns."""
-    if isinstance(at, float):
-        return f"{at:.3g}"
-    return ", ".join(f"{name} {value:.3g}" for name, value in at.items())
-
-
-def _interval(estimate: dict[str, float | None]) -> str:
-    """A value and its interval; an end that is open or unknown is shown as one."""
-    if estimate["value"] is None:
-        return "unknown"
-    shown = f"{estimate['value']:.6g}"
-    if estimate["low"] is not None and estimate["high"] is not None:
-        return f"{shown} ({estimate['low']:.4g} to {estimate['high']:.4g})"
-    return shown

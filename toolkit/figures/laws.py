@@ -251,9 +251,8 @@ def _profiles(profiles: list[Profile]) -> Figure:
 
 def _isoflop(fit: IsoFlopFit) -> dict[str, Figure]:
     figures = {"parabolas": _one(_bowls, fit)}
-    for law in (fit.params_law, fit.tokens_law, fit.loss_law):
-        if law.usable:
-            figures[f"{law.quantity}-law"] = _one(fit_with_band, law)
+    for quantity, law in fit.usable.items():
+        figures[f"{quantity}-law"] = _one(fit_with_band, law)
     return figures
 
 
@@ -284,8 +283,7 @@ def _some(count: int) -> Rows:
 def _band(fit: Fit | PowerLaw, grid: Array) -> tuple[Array, Array, Array]:
     """The law at a grid (m,), and the ends of its interval."""
     if isinstance(fit, PowerLaw):
-        middle = fit.asymptote.value + fit.coefficient.value * grid**fit.exponent.value
-        drawn = fit.predict_draws(grid)
+        middle, drawn = fit.value(grid), fit.predict_draws(grid)
     else:
         middle, drawn = fit.form.value(fit.theta, grid), fit.predict_draws(grid)
     ends = np.array([interval(column, fit.freedom) for column in drawn.T])

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from toolkit.errors import ToolkitError
-from toolkit.laws.estimate import Estimate, interval
+from toolkit.laws.estimate import Estimate
 from toolkit.laws.fitting import Fit
 from toolkit.laws.forms import Form
 from toolkit.laws.optimiser import Array
@@ -72,8 +72,7 @@ def allocate(
     flop = flop_per_param_token * fit.inputs[0] * fit.inputs[1]
     beyond = not 0.999 * flop.min() <= budget_flop <= 1.001 * flop.max()
     params, tokens, loss = (
-        Estimate(float(column[0]), *interval(column[1:], fit.freedom), bool(beyond))
-        for column in best.T
+        Estimate.of(column[0], column[1:], fit.freedom, beyond) for column in best.T
     )
     return Allocation(budget_flop, flop_per_param_token, params, tokens, loss, best[1:])
 

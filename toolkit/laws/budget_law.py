@@ -5,11 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
 from toolkit.errors import ToolkitError
-from toolkit.laws.estimate import Estimate, interval
+from toolkit.laws.estimate import Estimate
 from toolkit.laws.fitting import Fit, fit
 from toolkit.laws.optimiser import Array
 
@@ -64,10 +65,13 @@ class PowerLaw:
             raise ToolkitError(f"no law of {self.quantity} to predict with: {self.reason}")
         if not (budget_flop > 0 and math.isfinite(budget_flop)):
             raise ToolkitError(f"a budget in FLOP is a positive number, not {budget_flop}")
-        value = self.asymptote.value + self.coefficient.value * budget_flop**self.exponent.value
-        low, high = interval(self.predict_draws(budget_flop), self.freedom)
         beyond = not min(self.budgets) * 0.999 <= budget_flop <= max(self.budgets) * 1.001
-        return Estimate(value, low, high, beyond)
+        draws = self.predict_draws(budget_flop)
+        return Estimate.of(self.value(budget_flop), draws, self.freedom, beyond)
+
+    def value(self, budget_flop: Any) -> Any:
+        """The law itself, at a budget or at an array of them."""
+        return self.asymptote.value + self.coefficient.value * budget_flop**self.exponent.value
 
     def predict_draws(self, budget_flop: float | Array) -> Array:
         """The law of every resample: (R,) at one budget, (R, m) at an array of m budgets."""
@@ -123,17 +127,19 @@ def fit_power_law(
     best = _straight(np.log(budgets), np.log(values)[None])[0]
     with np.errstate(invalid="ignore", divide="ignore"):
         redrawn = _straight(np.log(budgets), np.log(draws))
-    ends = [interval(column, freedom) for column in redrawn.T]
+    _, level, exponent = (
+        Estimate.of(value, column, freedom) for value, column in zip(best, redrawn.T, strict=True)
+    )
     with np.errstate(over="ignore"):
-        value, low, high = np.exp([best[1], *ends[1]])
+        coefficient = Estimate(*map(float, np.exp([level.value, level.low, level.high])))
     return PowerLaw(
         quantity,
         status,
         reason,
         "power",
         Estimate(0.0, 0.0, 0.0),
-        Estimate(float(value), float(low), float(high)),
-        Estimate(float(best[2]), *ends[2]),
+        coefficient,
+        exponent,
         *given,
         freedom,
         redrawn,
@@ -153,7 +159,7 @@ def loss_law(
     freedom = fit.freedom if freedom is None else freedom
     drawn = fit.draws * [1.0, 1.0, -1.0]
     asymptote, coefficient, exponent = (
-        Estimate(float(value), *interval(column, freedom))
+        Estimate.of(value, column, freedom)
         for value, column in zip((e, a, -alpha), drawn.T, strict=True)
     )
     with np.errstate(divide="ignore", invalid="ignore"):

@@ -10,7 +10,7 @@ from itertools import combinations
 import numpy as np
 
 from toolkit.laws.budget_law import PowerLaw
-from toolkit.laws.estimate import LEVEL, Estimate, interval
+from toolkit.laws.estimate import LEVEL, Estimate
 from toolkit.laws.optimiser import Array
 
 REACH = 10.0  # A crossing is looked for up to this factor outside the budgets tried.
@@ -88,10 +88,10 @@ def better_at(first: str, second: str, one: PowerLaw, two: PowerLaw, budget_flop
     count = min(len(one.draws), len(two.draws))
     gaps = two.predict_draws(budget_flop)[:count] - one.predict_draws(budget_flop)[:count]
     gaps = -gaps if swap else gaps
-    ends = interval(gaps, min(one.freedom, two.freedom))
     known = gaps[~np.isnan(gaps)]
     support = float((known > 0).mean()) if known.size else math.nan
-    gap = Estimate(abs(b.value - a.value), *ends, a.extrapolated or b.extrapolated)
+    freedom, beyond = min(one.freedom, two.freedom), a.extrapolated or b.extrapolated
+    gap = Estimate.of(abs(b.value - a.value), gaps, freedom, beyond)
     settled = gap.low > 0
     reach = f"by {gap.value:.3g} (95 % interval {gap.low:.3g} to {gap.high:.3g})"
     doubt = "" if settled else ", which the data does not settle"
@@ -112,7 +112,7 @@ def crossover(first: str, second: str, one: PowerLaw, two: PowerLaw) -> Crossove
             first, second, "no-law", f"{first} and {second} were tried at no common budgets"
         )
     grid = np.geomspace(low / REACH, high * REACH, STEPS)
-    gap = _values(one, grid) - _values(two, grid)
+    gap = one.value(grid) - two.value(grid)
     count = min(len(one.draws), len(two.draws))
     gaps = one.predict_draws(grid)[:count] - two.predict_draws(grid)[:count]
     freedom = min(one.freedom, two.freedom)
@@ -126,19 +126,14 @@ def crossover(first: str, second: str, one: PowerLaw, two: PowerLaw) -> Crossove
     falls = gap[at] < gap[at - 1]  # first is worse below, better above
     below, above = (second, first) if falls else (first, second)
     draws = _crossings(gaps if falls else -gaps, grid)
-    ends = interval(draws, freedom)
-    estimate = Estimate(budget, *ends, not low <= budget <= high)
+    estimate = Estimate.of(budget, draws, freedom, not low <= budget <= high)
     support = float(np.mean((draws > 0) & np.isfinite(draws))) if count else math.nan
-    closed = count > 0 and ends[0] > 0 and math.isfinite(ends[1]) and support >= LEVEL
+    closed = count > 0 and estimate.is_told and support >= LEVEL
     status = "crosses" if closed else "undecided"
     return Crossover(
         first, second, status, below, above, estimate, support,
         _sentence(status, below, above, estimate, support, grid), draws,
     )  # fmt: skip
-
-
-def _values(law: PowerLaw, grid: Array) -> Array:
-    return law.asymptote.value + law.coefficient.value * grid**law.exponent.value
 
 
 def _roots(gap: Array, grid: Array) -> list[float]:

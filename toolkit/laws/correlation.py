@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from scipy.stats import rankdata
 
-from toolkit.laws.estimate import Estimate, interval
+from toolkit.laws.estimate import Estimate
 
 RESAMPLES = 2000
 
@@ -35,8 +35,7 @@ def spearman(
         weights = times if groups is None else times[groups[:, 0]] * times[groups[:, 1]]
         rows = np.repeat(np.arange(len(x)), weights)
         draws[number] = _pearson(rankdata(x[rows]), rankdata(y[rows]))
-    low, high = interval(draws, size - 1)
-    return Estimate(_pearson(rankdata(x), rankdata(y)), low, high)
+    return Estimate.of(_pearson(rankdata(x), rankdata(y)), draws, size - 1)
 
 
 def _pearson(x: np.ndarray, y: np.ndarray) -> float:

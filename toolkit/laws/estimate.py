@@ -30,6 +30,17 @@ class Estimate:
     high: float = math.nan
     extrapolated: bool = False
 
+    @classmethod
+    def of(cls, value: Any, draws: Array, freedom: int, extrapolated: Any = False) -> Estimate:
+        """A value, or the one value of an array, with the `interval` of its resamples (R,)."""
+        low, high = interval(draws, freedom)
+        return cls(np.asarray(value, float).item(), low, high, bool(extrapolated))
+
+    @property
+    def ends(self) -> dict[str, float]:
+        """Value, low and high by name, as reports tell them."""
+        return {"value": self.value, "low": self.low, "high": self.high}
+
     @property
     def is_told(self) -> bool:
         """Whether a best size or amount lies, with its interval, within all that was searched."""

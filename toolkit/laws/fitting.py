@@ -11,7 +11,7 @@ import numpy as np
 from toolkit.errors import ToolkitError, nearest
 from toolkit.laws.bootstrap import Resamples, bootstrap, refit
 from toolkit.laws.diagnosis import condition, doubts, needed, resting
-from toolkit.laws.estimate import Estimate, interval
+from toolkit.laws.estimate import Estimate
 from toolkit.laws.forms import Form, form, tied
 from toolkit.laws.objective import Objective, Problem
 from toolkit.laws.optimiser import Array
@@ -112,7 +112,7 @@ class Fit:
             at > 1.001 * seen.max(axis=1, keepdims=True)
         )
         return [
-            Estimate(float(v), *interval(d, self.freedom), bool(b))
+            Estimate.of(v, d, self.freedom, b)
             for v, d, b in zip(
                 self.form.value(self.theta, at),
                 self.predict_draws(at).T,
@@ -136,9 +136,7 @@ class Fit:
             self.form.coordinates(theta, centre) for theta in (self.theta[None], self.draws)
         )
         return {
-            p.name: Estimate(
-                float(np.exp(there[0, k])), *interval(np.exp(drawn[:, k]), self.freedom)
-            )
+            p.name: Estimate.of(np.exp(there[0, k]), np.exp(drawn[:, k]), self.freedom)
             for k, p in enumerate(self.form.parameters)
             if p.amplitude
         }
@@ -275,10 +273,7 @@ def _named(law: Form, theta: Array) -> dict[str, Array]:
 def _estimates(
     values: Mapping[str, Array], draws: Mapping[str, Array], freedom: int
 ) -> dict[str, Estimate]:
-    return {
-        name: Estimate(float(value[0]), *interval(draws[name], freedom))
-        for name, value in values.items()
-    }
+    return {name: Estimate.of(value, draws[name], freedom) for name, value in values.items()}
 
 
 def _published(law: Form, phi: Array, centre: Array, unit: float) -> dict[str, float]:

@@ -176,7 +176,7 @@ class Optima:
             fitted,
             check(table, roles).columns,
             np.array([m.budget_flop for m in fitted.minima]),
-            np.array(fitted.loss_law.values),
+            np.array(fitted.laws["loss"].values),
             params,
             tokens,
             math.log(candidates) if candidates else math.nan,

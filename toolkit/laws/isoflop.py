@@ -15,7 +15,7 @@ import pandas as pd
 
 from toolkit.errors import ToolkitError
 from toolkit.laws.budget_law import PowerLaw, fit_power_law
-from toolkit.laws.estimate import Estimate, interval
+from toolkit.laws.estimate import Estimate
 from toolkit.laws.optimiser import Array
 from toolkit.laws.parabola import PRIOR, SIZES, Parabola, Redraws, redraw
 from toolkit.laws.table import Dropped, check
@@ -61,9 +61,9 @@ class IsoFlopFit:
     Attributes:
         x: Which size the parabolas are in: params or tokens.
         minima: By ascending budget.
-        params_law, tokens_law: N*(C) and D*(C), each through the interior minima only.
-        loss_law: L*(C), saturating given five budgets, else a power law; best-tried points stand
-            in where a minimum is not interior (`loss_law.sources`).
+        laws: By quantity. params and tokens: N*(C) and D*(C), each through the interior minima
+            only. loss: L*(C), saturating given five budgets, else a power law; best-tried points
+            stand in where a minimum is not interior (its `sources`).
         n_points: Runs that were fitted.
         dropped: Rows that were not.
         freedom: Degrees of freedom that the noise of a budget is known by.
@@ -75,9 +75,7 @@ class IsoFlopFit:
 
     x: str
     minima: tuple[Minimum, ...]
-    params_law: PowerLaw
-    tokens_law: PowerLaw
-    loss_law: PowerLaw
+    laws: dict[str, PowerLaw]
     n_points: int
     dropped: tuple[Dropped, ...]
     freedom: int
@@ -87,6 +85,11 @@ class IsoFlopFit:
     failed_resamples: dict[str, int]
     warnings: tuple[str, ...]
     draws: Redraws = field(repr=False, compare=False)
+
+    @property
+    def usable(self) -> dict[str, PowerLaw]:
+        """The laws that there are."""
+        return {quantity: law for quantity, law in self.laws.items() if law.usable}
 
 
 def fit_isoflop(
@@ -144,9 +147,7 @@ def fit_isoflop(
     return IsoFlopFit(
         x=size,
         minima=minima,
-        params_law=laws["params"],
-        tokens_law=laws["tokens"],
-        loss_law=laws["loss"],
+        laws=laws,
         n_points=len(checked.rows),
         dropped=checked.dropped,
         freedom=freedom,
@@ -190,9 +191,9 @@ def _minimum(p: Parabola, b: int, size: str, draws: Redraws, freedom: int) -> Mi
         log_size, loss = p.vertex()
         other = "tokens" if size == "params" else "params"
         found = {
-            size: _estimate(np.exp(log_size), draws.size[:, b], freedom),
-            other: _estimate(np.exp(p.log_other(log_size)), draws.other[:, b], freedom),
-            "loss": _estimate(loss, draws.loss[:, b], freedom),
+            size: Estimate.of(np.exp(log_size), draws.size[:, b], freedom),
+            other: Estimate.of(np.exp(p.log_other(log_size)), draws.other[:, b], freedom),
+            "loss": Estimate.of(loss, draws.loss[:, b], freedom),
         }
     best = {"params": p.sizes[p.best], "tokens": p.others[p.best]}
     if size == "tokens":
@@ -235,10 +236,6 @@ def _judge(p: Parabola) -> tuple[str, str]:
         side = "lower" if where < 0.5 else "upper"
         return "interior", f"off-centre: the minimum lies in the {side} quarter of the sizes tried"
     return "interior", ""
-
-
-def _estimate(value: Array, draws: Array, freedom: int) -> Estimate:
-    return Estimate(float(value[0]), *interval(draws, freedom))
 
 
 def _size_law(quantity: str, minima: Sequence[Minimum], draws: Array, freedom: int) -> PowerLaw:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import fields
 from itertools import combinations
 from typing import Any
 
@@ -18,7 +19,7 @@ from toolkit.laws.estimate import Estimate, as_json
 from toolkit.laws.fitting import Fit
 from toolkit.laws.forms import Form
 from toolkit.laws.heldout import Rollout, roll
-from toolkit.laws.isoflop import IsoFlopFit, Minimum
+from toolkit.laws.isoflop import IsoFlopFit
 from toolkit.laws.optimiser import Array
 from toolkit.laws.profile import profile
 from toolkit.laws.sharing import JointFit, fit_joint
@@ -79,7 +80,7 @@ def predictions(fitted: TableFit, points: Sequence[Point]) -> list[dict[str, Any
     said: list[dict[str, Any]] = []
     for point in points:
         found = _at(fitted, point)
-        ends = {name: _ends(estimate) for name, estimate in found.items()}
+        ends = {name: estimate.ends for name, estimate in found.items()}
         beyond = any(estimate.extrapolated for estimate in found.values())
         said.append(as_json({"at": point, **ends, "extrapolated": beyond}))
     return said
@@ -90,8 +91,7 @@ def _at(fitted: TableFit, point: Point) -> dict[str, Estimate]:
     if isinstance(fit, IsoFlopFit):
         if isinstance(point, Mapping):
             raise ToolkitError("isoflop tells the optimum of a budget only: give --at FLOP")
-        laws = {"params": fit.params_law, "tokens": fit.tokens_law, "loss": fit.loss_law}
-        return {name: law.predict(point) for name, law in laws.items() if law.usable}
+        return {name: law.predict(point) for name, law in fit.usable.items()}
     roles = fit.form.roles
     if isinstance(point, Mapping):
         (there,) = fit.predict(_inputs(fitted, point))
@@ -170,8 +170,14 @@ def rollout(table: pd.DataFrame, columns: Columns, options: Options) -> Rollout:
     )
 
 
-def _ends(estimate: Estimate) -> dict[str, float]:
-    return {"value": estimate.value, "low": estimate.low, "high": estimate.high}
+def _told(record: Any, *untold: str) -> dict[str, Any]:
+    """A dataclass by its fields, estimates by their ends, without the `untold` and the draws."""
+    values = {f.name: getattr(record, f.name) for f in fields(record) if f.name != "draws"}
+    return {
+        name: value.ends if isinstance(value, Estimate) else value
+        for name, value in values.items()
+        if name not in untold
+    }
 
 
 def _law(fit: Fit) -> dict[str, Any]:
@@ -186,20 +192,18 @@ def _law(fit: Fit) -> dict[str, Any]:
         "status": fit.status,
         "n_points": fit.n_points,
         "points_per_parameter": fit.n_points / (fit.n_points - fit.freedom),
-        "params": {name: _ends(e) for name, e in fit.params.items()},
-        "derived": {name: _ends(e) for name, e in fit.derived.items()},
+        "params": {name: e.ends for name, e in fit.params.items()},
+        "derived": {name: e.ends for name, e in fit.derived.items()},
         "starts": {"tried": fit.tried, "reached_best": fit.reached_best},
-        "rivals": [
-            {"objective": r.objective, "params": r.params, "starts": r.starts} for r in fit.rivals
-        ],
+        "rivals": fit.rivals,
         "condition": fit.condition,
         "resting": fit.resting,
         "pinned": fit.pinned,
         "profile": _profiles(fit),
         "middle": {
             "at": fit.middle,
-            "loss": _ends(fit.predict([[value] for value in fit.middle.values()])[0]),
-            "amplitudes": {name: _ends(e) for name, e in fit.amplitudes().items()},
+            "loss": fit.predict([[value] for value in fit.middle.values()])[0].ends,
+            "amplitudes": {name: e.ends for name, e in fit.amplitudes().items()},
         },
         "residuals": _residuals(fit.form.value(fit.theta, fit.inputs), fit.loss),
         "bootstrap": None
@@ -238,15 +242,12 @@ def _profiles(fit: Fit) -> dict[str, dict[str, float]]:
 
 
 def _isoflop(fit: IsoFlopFit) -> dict[str, Any]:
-    laws = {"params": fit.params_law, "tokens": fit.tokens_law, "loss": fit.loss_law}
-    main = laws[fit.x]
-    derived = {}
-    for name, law in laws.items():
-        if law.usable:
-            derived[f"exponent_{name}"] = _ends(law.exponent)
-            derived[f"coefficient_{name}"] = _ends(law.coefficient)
-    if fit.loss_law.form == "saturating":
-        derived["asymptote_loss"] = _ends(fit.loss_law.asymptote)
+    main, derived = fit.laws[fit.x], {}
+    for name, law in fit.usable.items():
+        derived[f"exponent_{name}"] = law.exponent.ends
+        derived[f"coefficient_{name}"] = law.coefficient.ends
+    if fit.laws["loss"].form == "saturating":
+        derived["asymptote_loss"] = fit.laws["loss"].asymptote.ends
     squares = sum(float(m.parabola.residual @ m.parabola.residual) for m in fit.minima)
     return {
         "form": "isoflop",
@@ -257,7 +258,7 @@ def _isoflop(fit: IsoFlopFit) -> dict[str, Any]:
         "status": main.status,
         "n_points": fit.n_points,
         "x": fit.x,
-        "params": {"exponent": _ends(main.exponent), "coefficient": _ends(main.coefficient)},
+        "params": {"exponent": main.exponent.ends, "coefficient": main.coefficient.ends},
         "derived": derived,
         # A parabola is solved directly: there is one way to it and no rival.
         "starts": {"tried": 1, "reached_best": 1},
@@ -268,38 +269,8 @@ def _isoflop(fit: IsoFlopFit) -> dict[str, Any]:
             "resamples": fit.resamples,
             "failed": fit.failed_resamples,
         },
-        "minima": [_minimum(m) for m in fit.minima],
-        "laws": {name: _power_law(law) for name, law in laws.items()},
-    }
-
-
-def _minimum(m: Minimum) -> dict[str, Any]:
-    return {
-        "budget_flop": m.budget_flop,
-        "status": m.status,
-        "reason": m.reason,
-        "params": _ends(m.params),
-        "tokens": _ends(m.tokens),
-        "loss": _ends(m.loss),
-        "curvature": m.curvature,
-        "best_params": m.best_params,
-        "best_tokens": m.best_tokens,
-        "best_loss": m.best_loss,
-        "failed_share": m.failed_share,
-    }
-
-
-def _power_law(law: PowerLaw) -> dict[str, Any]:
-    return {
-        "form": law.form,
-        "status": law.status,
-        "reason": law.reason,
-        "asymptote": _ends(law.asymptote),
-        "coefficient": _ends(law.coefficient),
-        "exponent": _ends(law.exponent),
-        "budgets": law.budgets,
-        "values": law.values,
-        "sources": law.sources,
+        "minima": [_told(m, "parabola") for m in fit.minima],
+        "laws": {name: _told(law, "quantity", "freedom") for name, law in fit.laws.items()},
     }
 
 
@@ -308,7 +279,7 @@ def _loss_laws(fits: Mapping[str, TableFit]) -> dict[str, PowerLaw]:
     laws = {}
     for label, fitted in fits.items():
         if isinstance(fitted.fit, IsoFlopFit):
-            laws[label] = fitted.fit.loss_law
+            laws[label] = fitted.fit.laws["loss"]
         elif fitted.fit.form.name == "saturating":
             laws[label] = loss_law(fitted.fit)
     return laws
@@ -316,16 +287,8 @@ def _loss_laws(fits: Mapping[str, TableFit]) -> dict[str, PowerLaw]:
 
 def crossover(c: Crossover) -> dict[str, Any]:
     """Keys: first, second, status, better_below, better_above, budget_flop, support, statement."""
-    return {
-        "first": c.first,
-        "second": c.second,
-        "status": c.status,
-        "better_below": c.better_below,
-        "better_above": c.better_above,
-        "budget_flop": _ends(c.budget),
-        "support": c.support,
-        "statement": c.statement,
-    }
+    told = _told(c)
+    return told | {"budget_flop": told.pop("budget")}
 
 
 def _joint(fits: Mapping[str, TableFit]) -> tuple[dict[str, Any] | None, str]:

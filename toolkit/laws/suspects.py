@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from toolkit.errors import ToolkitError
 from toolkit.laws.chance import chance
+from toolkit.laws.fitting import Fit
 from toolkit.laws.forms import FORMS
+from toolkit.laws.isoflop import IsoFlopFit
 from toolkit.laws.outliers import Outlier, outliers
 from toolkit.laws.table import check, row_numbers
 from toolkit.laws.tabular import NAMES, Columns, Options, fit_table, resolve
@@ -149,14 +150,7 @@ def effect(
     return after, f"{without} {said}"
 
 
-def _parameters(fit: Any) -> dict[str, float]:
-    from toolkit.laws.fitting import Fit
-
+def _parameters(fit: Fit | IsoFlopFit) -> dict[str, float]:
     if isinstance(fit, Fit):
         return {name: estimate.value for name, estimate in fit.params.items()}
-    laws = {"params": fit.params_law, "tokens": fit.tokens_law, "loss": fit.loss_law}
-    return {
-        f"exponent of the {name} law": law.exponent.value
-        for name, law in laws.items()
-        if law.usable
-    }
+    return {f"exponent of the {n} law": law.exponent.value for n, law in fit.usable.items()}

@@ -280,9 +280,8 @@ def _isoflop(
         log_loss=objective == "lsq-log",
         seed=options.seed,
     )
-    law = fitted.tokens_law if fitted.x == "tokens" else fitted.params_law
-    if not law.usable and not fitted.loss_law.usable:
-        raise ToolkitError(f"{law.reason}; {fitted.loss_law.reason}")
+    if not {fitted.x, "loss"} & set(fitted.usable):
+        raise ToolkitError(f"{fitted.laws[fitted.x].reason}; {fitted.laws['loss'].reason}")
     used = {role: name for role, name in roles.items() if name in table.columns}
     convention, mixed = _convention(table, checked)
     return TableFit(
