@@ -117,7 +117,7 @@ class Comparable:
         best = best_settings(_below_chance(runs, warnings), cell)
         statement = suspects(best).statement
         if statement:
-            warnings.append(Finding("said", {"sentence": statement}))
+            warnings.append(Finding.of("said", sentence=statement))
         if "unique_pairs" in limited.columns:
             limited = best_settings(limited, [*cell, "unique_pairs"])
         return cls(runs, best, limited, convention, tuple(excluded), tuple(warnings))
@@ -148,7 +148,7 @@ def _finished(
         Excluded(d.reason, d.count, tuple(_label(table, row - 1) for row in d.rows))
         for d in checked.dropped
     ]
-    warnings = [Finding("said", {"sentence": note}) for note in notes(table)]
+    warnings = [Finding.of("said", sentence=note) for note in notes(table)]
     warnings += [_left_out(each) for each in excluded]
     runs = table.iloc[checked.rows].copy()
     unnamed = runs["method"].isna() | (runs["method"].astype(str).str.strip() == "")
@@ -259,8 +259,8 @@ def _below_chance(runs: pd.DataFrame, warnings: list[Finding]) -> pd.DataFrame:
             f"{_label(runs, int(row))} (loss {runs['loss'].iloc[row]:.4g})"
             for row in np.flatnonzero(~learnt)
         )
-        values = {"count": len(names), "chance": chance(runs), "runs": names}
-        warnings.append(Finding("above-chance", values))
+        found = Finding.of("above-chance", count=len(names), chance=chance(runs), runs=names)
+        warnings.append(found)
     return runs[learnt]
 
 
@@ -294,4 +294,4 @@ def same_budget(budgets: pd.Series | float, budget_flop: float) -> np.ndarray:
 
 
 def _left_out(each: Excluded) -> Finding:
-    return Finding("left-out", {"count": each.count, "reason": each.reason, "runs": each.runs})
+    return Finding("left-out", vars(each))

@@ -18,3 +18,7 @@ class Finding:
 
     kind: str
     values: Mapping[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, kind: str, **values: Any) -> Finding:
+        return cls(kind, values)

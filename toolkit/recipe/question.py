@@ -9,15 +9,12 @@ from itertools import compress
 from typing import Any
 
 import numpy as np
-import pandas as pd
 
 from toolkit.decoders import find
 from toolkit.errors import ToolkitError
 from toolkit.laws import Estimate
 from toolkit.laws.optimiser import Array
-from toolkit.recipe.comparable import same_budget
 from toolkit.recipe.costs import encoding_flop
-from toolkit.recipe.findings import Finding
 from toolkit.recipe.limits import UNLIMITED, Limits, Unaffordable
 from toolkit.recipe.settings import Setting
 from toolkit.recipe.study import Decoder, Study
@@ -27,7 +24,6 @@ SUPPLIES = (1, 2, 4)  # Times the pairs at hand: would it pay to have more?
 SURE = 0.9  # Of the draws, before a size that nobody tried is named at a budget that was.
 SPAN = 12.0  # The ideal size is sought so many times beyond the decoders at hand.
 GRID = 73
-FAR = 4.0  # Standard deviations off the law from which a cell is named.
 
 
 @dataclass(frozen=True)
@@ -320,80 +316,6 @@ class Question:
             place = int(modes.argmin())
             found.append((float(modes[place]), f"{method} {self.hand[place].name}"))
         return min(found)[1]
-
-    def warnings(self, method: str, decoder: Decoder, data: Data, ideal: Ideal) -> list[Finding]:
-        """What must be known about this very recommendation."""
-        study, found = self.study, []
-        low, high = study.budgets[0], study.budgets[-1]
-        if self.budget_flop > 1.001 * high:
-            factor = self.budget_flop / high
-            found.append(Finding("budget-above", {"factor": factor, "budget_flop": high}))
-        if self.budget_flop < 0.999 * low:
-            factor = low / self.budget_flop
-            found.append(Finding("budget-below", {"factor": factor, "budget_flop": low}))
-        sizes = [float(p) for p in study.decoders[method].values()]
-        if not min(sizes) <= decoder.params <= max(sizes):
-            found.append(
-                Finding("size-beyond", {"method": method, "low": min(sizes), "high": max(sizes)})
-            )
-        if decoder.params in (min(sizes), max(sizes)) and len(sizes) > 1:
-            side = "smallest" if decoder.params == min(sizes) else "largest"
-            found.append(Finding("size-at-edge", {"side": side, "decoder": decoder.name}))
-        if not ideal.params.is_told:
-            found.append(Finding("ideal-open"))
-        if data.epochs > 1.001:
-            found.append(
-                Finding(
-                    "repeats",
-                    {
-                        "epochs": data.epochs,
-                        "distinct": data.distinct,
-                        "learnt": study.surface.cells.repeats,
-                    },
-                )
-            )
-        if len(study.budgets) < 3:
-            found.append(Finding("few-budgets", {"count": len(study.budgets)}))
-        if len(study.surface.cells.decoders) < 3:
-            found.append(Finding("few-sizes", {"count": len(study.surface.cells.decoders)}))
-        found += self._spoken_against(method, decoder)
-        return found
-
-    def outlying(self) -> list[Finding]:
-        """Cells that lie so far off the law that they were weighed down."""
-        cells, off = self.study.surface.cells, self.study.surface.outlying
-        far = np.flatnonzero(np.abs(off) > FAR)
-        names = tuple(
-            f"{cells.methods[cells.method[i]]} {cells.decoders[cells.decoder[i]]:,.0f} at "
-            f"{np.exp(cells.log_flop[i]):.3g} FLOP ({np.exp(cells.log_loss[i]):.2f})"
-            for i in far[:3]
-        )
-        return [Finding("outlying", {"count": len(far), "cells": names})] if len(far) else []
-
-    def _spoken_against(self, method: str, decoder: Decoder) -> list[Finding]:
-        """What runs at this very budget say against the choice."""
-        best = self.study.best
-        tried = same_budget(pd.Series(self.study.budgets), self.budget_flop).any()
-        if not tried or self.limits.max_pairs or self.limits.queries:
-            return []
-        there = best[same_budget(best["budget_flop"], self.budget_flop)]
-        there = there[there["params"] <= (self.limits.max_params or math.inf)]
-        runs = there.groupby(["method", "params"])["loss"].mean().sort_values()
-        mine = runs.get((method, decoder.params))
-        if mine is None or runs.iloc[0] >= (1 - NEAR_OPTIMAL) * mine:
-            return []
-        first, params = runs.index[0]
-        return [
-            Finding(
-                "spoken-against",
-                {
-                    "method": first,
-                    "params": float(params),
-                    "loss": float(runs.iloc[0]),
-                    "chosen_loss": float(mine),
-                },
-            )
-        ]
 
 
 def _predicted(draws: Array) -> Array:

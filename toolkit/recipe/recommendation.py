@@ -17,6 +17,7 @@ import pandas as pd
 
 from toolkit.decoders import catalogued
 from toolkit.laws import Estimate, as_json
+from toolkit.recipe.cautions import cautions, outlying
 from toolkit.recipe.comparable import Excluded
 from toolkit.recipe.crossing import Crossing, crossings
 from toolkit.recipe.findings import Finding
@@ -200,8 +201,8 @@ def recipe_for(asked: Question) -> Recipe:
         extrapolated=extrapolated,
         n_runs=int(study.surface.cells.runs.sum()),
         n_tried=len(study.runs) + len(study.limited),
-        warnings=(*asked.warnings(method, decoder, data, ideal), *study.warnings),
-        notes=(*_notes(study), *_truncation(study, method, decoder), *asked.outlying()),
+        warnings=(*cautions(asked, method, decoder, data, ideal), *study.warnings),
+        notes=(*_notes(study), *_truncation(study, method, decoder), *outlying(study)),
         excluded=study.comparable.excluded,
     )
 
@@ -215,14 +216,14 @@ def _truncation(study: Study, method: str, decoder: Decoder) -> list[Finding]:
 def _notes(study: Study) -> tuple[Finding, ...]:
     varied = {method: names for method, names in study.varied.items() if names}
     notes = [Finding("best-settings")] if varied else []
-    notes += [Finding("varied", {"method": m, "settings": names}) for m, names in varied.items()]
+    notes += [Finding.of("varied", method=m, settings=names) for m, names in varied.items()]
     names = ("method", "option", "value", "wins", "places")
     notes += [Finding("option", dict(zip(names, each, strict=True))) for each in winners(study)]
     apart = [m for m in study.methods if m not in study.surface.contenders]
     if apart:
-        notes.append(Finding("apart", {"methods": tuple(apart)}))
+        notes.append(Finding.of("apart", methods=tuple(apart)))
     tried = {name for names in study.decoders.values() for name in names}
     known = [decoder for decoder in map(catalogued, sorted(tried)) if decoder is not None]
     about = dict.fromkeys(decoder.note for decoder in known if decoder.note)
-    notes += [Finding("said", {"sentence": note}) for note in about]
+    notes += [Finding.of("said", sentence=note) for note in about]
     return tuple(notes)
