@@ -47,6 +47,9 @@ class Estimate:
         return self.low > 0 and math.isfinite(self.high)
 
 
+UNKNOWN = Estimate(math.nan)
+
+
 def interval(draws: Array, freedom: int, level: float = LEVEL) -> tuple[float, float]:
     """The expanded percentile interval of resampled values (R,); NaN draws are left out.
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import math
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from typing import Any
 
@@ -21,12 +21,11 @@ from toolkit.decoders import catalogued
 from toolkit.errors import ToolkitError
 from toolkit.kept import kept
 from toolkit.recipe.comparable import COMPARABLE, SETTINGS
-from toolkit.recipe.study import Study
+from toolkit.recipe.study import Cell, Study, cells_of, nearest
 from toolkit.recipe.tuning import NAMED
 from toolkit.runs import RunConfig
 from toolkit.values import convert, field_types
 
-PLACE = ["params", "budget_flop"]
 VARIED = tuple(name for name in SETTINGS if name not in NAMED)
 # Not what says how the table's own pairs were read: a recipe may be for others.
 PAIRS = ("data", "query_column", "positive_column", "skip_bad", "without", "fingerprint")
@@ -59,20 +58,6 @@ class Option:
     budget_flop: float
 
 
-@dataclass(frozen=True)
-class _Place:
-    """One size and budget: the best attempt's options, and for those that differ all values.
-
-    Options are JSON text; `tried` holds (value, loss, runs), best first.
-    """
-
-    decoder: str
-    params: float
-    budget_flop: float
-    best: Mapping[str, str]
-    tried: Mapping[str, tuple[tuple[str, float, int], ...]]
-
-
 def choose_options(
     study: Study, method: str, budget_flop: float, params: float
 ) -> tuple[Option, ...]:
@@ -81,27 +66,23 @@ def choose_options(
     Each is read where it was varied nearest to the budget and size, in logs. Of every value the
     best of all other settings counts, seeds averaged.
     """
-    places = _places(study, method)
-
-    def distance(place: _Place) -> float:
-        budgets, sizes = place.budget_flop / budget_flop, place.params / params
-        return math.hypot(math.log(budgets), math.log(sizes))
-
     found = []
-    for name in places[0].best:
-        here = min([p for p in places if name in p.tried] or places, key=distance)
-        if name in here.tried:
+    for name, cells in _cells(study, method).items():
+        varied = [cell for cell in cells if len(cell.values) > 1]
+        here = nearest(varied or cells, budget_flop, params)
+        if varied:
             found.append(_winner(name, here, study.surface.cells.noise))
-        elif here.best[name] != _text(name, DEFAULTS[name]):
-            value = json.loads(here.best[name])
+        elif here.values[0] != _text(name, DEFAULTS[name]):
+            value = json.loads(here.values[0])
             found.append(
                 Option(name, value, (), math.nan, 0, False, here.decoder, here.budget_flop)
             )
     return tuple(found)
 
 
-def _winner(name: str, place: _Place, noise: float) -> Option:
-    values, losses, runs = zip(*place.tried[name], strict=True)
+def _winner(name: str, cell: Cell, noise: float) -> Option:
+    tried = zip(cell.losses, cell.values, cell.runs, strict=True)
+    losses, values, runs = zip(*sorted(tried), strict=True)
     scatter = noise * math.sqrt(1 / runs[0] + 1 / runs[1])
     first, *others = map(json.loads, values)
     return Option(
@@ -111,8 +92,8 @@ def _winner(name: str, place: _Place, noise: float) -> Option:
         1 - losses[0] / losses[1],
         min(runs[:2]),
         math.log(losses[1] / losses[0]) > SURE * scatter,
-        place.decoder,
-        place.budget_flop,
+        cell.decoder,
+        cell.budget_flop,
     )
 
 
@@ -121,39 +102,21 @@ def winners(study: Study) -> tuple[tuple[str, str, Any, int, int], ...]:
     at how many, and of how many."""
     found = []
     for method in study.methods:
-        places = _places(study, method)
-        for name in places[0].best:
-            wins = Counter(place.tried[name][0][0] for place in places if name in place.tried)
+        for name, cells in _cells(study, method).items():
+            varied = [cell for cell in cells if len(cell.values) > 1]
+            wins = Counter(min(zip(c.losses, c.values, strict=True))[1] for c in varied)
             for value, count in wins.most_common(1):
                 found.append((method, name, json.loads(value), count, wins.total()))
     return tuple(found)
 
 
 @kept(64)
-def _places(study: Study, method: str) -> tuple[_Place, ...]:
+def _cells(study: Study, method: str) -> dict[str, tuple[Cell, ...]]:
+    """Of each option the cells, its values as JSON text."""
     runs = study.runs[study.runs["method"] == method]
     names = [name for name in (*VARIED, *AGREED) if name in runs.columns]
     runs = runs.assign(**{name: [_text(name, v) for v in runs[name]] for name in names})
-    amounts = [name for name in NAMED if name in runs.columns]
-    groups = runs.groupby([*PLACE, *names, *amounts], dropna=False)["loss"]
-    attempts = groups.agg(loss="mean", runs="size").reset_index().sort_values("loss", kind="stable")
-    decoders = dict(zip(runs["params"], runs.get("decoder", [""] * len(runs)), strict=True))
-    return tuple(
-        _Place(
-            str(decoders[some["params"].iloc[0]]),
-            float(some["params"].iloc[0]),
-            float(some["budget_flop"].iloc[0]),
-            {name: some[name].iloc[0] for name in names},
-            {name: _tried(some, name) for name in names if some[name].nunique() > 1},
-        )
-        for _, some in attempts.groupby(PLACE)
-    )
-
-
-def _tried(attempts: pd.DataFrame, name: str) -> tuple[tuple[str, float, int], ...]:
-    """Each value's best attempt, best first."""
-    best = attempts.drop_duplicates(name)
-    return tuple(zip(best[name], map(float, best["loss"]), map(int, best["runs"]), strict=True))
+    return {name: cells_of(runs, name) for name in names}
 
 
 def _text(name: str, value: Any) -> str:

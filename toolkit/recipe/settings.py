@@ -10,16 +10,15 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from toolkit import decoders, methods
-from toolkit.laws import Estimate
+from toolkit.laws.estimate import UNKNOWN, Estimate
 from toolkit.methods import METHODS, SETTINGS
-from toolkit.recipe.study import Cell, Study
+from toolkit.recipe.study import Cell, Study, nearest
 from toolkit.recipe.tuning import COMMON, NAMED
 from toolkit.runs import RunConfig
 from toolkit.text import count, scientific
 from toolkit.training import defaults
 
 NEAR_OPTIMAL = 0.01
-UNKNOWN = Estimate(math.nan)
 
 
 @dataclass(frozen=True)
@@ -68,27 +67,27 @@ def choose_settings(
     found = []
     for name in names:
         cells = study.cells[method].get(name, ())
-        nearest = _choose(name, method, cells, budget_flop, params, decoder)
-        nearest = nearest or _default(name, method, budget_flop, decoder)
-        found.append(_between(study, nearest, method, budget_flop, params, decoder, loss))
+        tried = _choose(name, method, cells, budget_flop, params, decoder)
+        tried = tried or _default(name, method, budget_flop, decoder)
+        found.append(_between(study, tried, method, budget_flop, params, decoder, loss))
     return tuple(found)
 
 
 def _between(
     study: Study,
-    nearest: Setting,
+    tried: Setting,
     method: str,
     budget_flop: float,
     params: float,
     decoder: str,
     loss: float,
 ) -> Setting:
-    """The best value between those tried, where the runs tell it; else the nearest as it is."""
-    best = study.tuning.best(method, nearest.name, budget_flop, params, decoder, loss)
+    """The best value between those tried, where the runs tell it; else the tried as it is."""
+    best = study.tuning.best(method, tried.name, budget_flop, params, decoder, loss)
     if best is None:
-        return nearest
+        return tried
     return replace(
-        nearest,
+        tried,
         value=best.value.value,
         low=best.value.low,
         high=best.value.high,
@@ -110,12 +109,7 @@ def _choose(
     cells = [cell for cell in cells if len(cell.values) > 1] or cells
     if not cells:
         return None
-
-    def distance(cell: Cell) -> float:
-        budgets, sizes = cell.budget_flop / budget_flop, cell.params / params
-        return math.hypot(math.log(budgets), math.log(sizes))
-
-    here = min(cells, key=distance)
+    here = nearest(cells, budget_flop, params)
     best = min(here.losses)
     good = [
         value

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import Any, TypeVar
 
 import numpy as np
 import pandas as pd
@@ -16,6 +18,7 @@ from toolkit.laws.cells import Cells
 from toolkit.laws.chance import chance
 from toolkit.laws.optimiser import Array
 from toolkit.laws.surface import Surface, fit_surface
+from toolkit.laws.tabular import FLOP_PER_PARAM_TOKEN
 from toolkit.methods import METHODS
 from toolkit.recipe.comparable import (
     CELL,
@@ -35,7 +38,6 @@ SEEDS_NOISE = (
     0.01,
     3,
 )  # Of ln loss between seeds: what is likely, and how many runs that is worth.
-FLOP_PER_PARAM_TOKEN = 6.0
 EVERY_DRAW = 1000
 
 
@@ -55,13 +57,15 @@ class Cell:
         budget_flop, params: Where. decoder: Its name, empty if the table does not tell.
         values: Tried, ascending.
         losses: Of each: seeds averaged, the other settings at their best.
+        runs: That each loss is the mean of.
     """
 
     budget_flop: float
     params: float
     decoder: str
-    values: tuple[float, ...]
+    values: tuple[Any, ...]
     losses: tuple[float, ...]
+    runs: tuple[int, ...]
 
 
 @dataclass(frozen=True, eq=False)
@@ -112,7 +116,7 @@ class Study:
         comparable = Comparable.of(table, convention=convention)
         warnings = list(comparable.warnings)
         if len(comparable.best) < FEW_RUNS:
-            warnings.append(Finding("few-runs", {"count": len(comparable.best)}))
+            warnings.append(Finding.of("few-runs", count=len(comparable.best)))
         data, comparable = _data_column(comparable, warnings)
         tuning = _tuning(comparable, data, draws)
         if math.isnan(tuning.tries.chance):
@@ -209,7 +213,7 @@ class Study:
         """By method and setting, what its values came to at every size and budget."""
         return {
             method: {
-                name: _settings_cells(rows, name)
+                name: cells_of(rows.astype({name: float}), name)
                 for name in NUMERIC_SETTINGS
                 if name in rows.columns and rows[name].notna().any()
             }
@@ -224,12 +228,9 @@ class Study:
         """
         return {
             method: tuple(
-                name
-                for name in NUMERIC_SETTINGS
-                if name in rows.columns
-                and rows.groupby(["params", "budget_flop"])[name].nunique().max() > 1
+                name for name, some in cells.items() if any(len(c.values) > 1 for c in some)
             )
-            for method, rows in self._runs_by_method
+            for method, cells in self.cells.items()
         }
 
     @cached_property
@@ -248,15 +249,24 @@ class Study:
     @cached_property
     def tokens_per_pair(self) -> dict[str, float]:
         """By method; NaN where the table does not tell."""
-        known = {"tokens", "pairs"} <= set(self.runs.columns)
-        return {
-            method: float(rows["tokens"].sum() / rows["pairs"].sum()) if known else math.nan
-            for method, rows in self._runs_by_method
-        }
+        return {method: _tokens_per_pair(rows) for method, rows in self._runs_by_method}
 
     @property
     def _runs_by_method(self) -> list[tuple[str, pd.DataFrame]]:
         return [(method, self.runs[self.runs["method"] == method]) for method in self.methods]
+
+
+P = TypeVar("P", bound=Any)
+
+
+def nearest(places: Sequence[P], budget_flop: float, params: float) -> P:
+    """Of places with a budget and a size the one that is nearest, in logs."""
+
+    def distance(place: P) -> float:
+        budgets, sizes = place.budget_flop / budget_flop, place.params / params
+        return math.hypot(math.log(budgets), math.log(sizes))
+
+    return min(places, key=distance)
 
 
 @kept(1024)
@@ -273,22 +283,25 @@ def _again(surface: Surface, cell: int) -> Array:
     return draws[:, 0]
 
 
-def _settings_cells(rows: pd.DataFrame, name: str) -> tuple[Cell, ...]:
+def cells_of(runs: pd.DataFrame, name: str) -> tuple[Cell, ...]:
+    """The cells of one setting, by size and budget."""
     place = ["params", "budget_flop"]
-    rows = rows.dropna(subset=[name])
-    others = [other for other in SETTINGS if other != name and other in rows.columns]
-    mean = rows.groupby([*place, name, *others], dropna=False)["loss"].mean()
-    best = mean.groupby(level=[*place, name]).min().reset_index()
-    decoders = dict(zip(rows["params"], rows.get("decoder", [""] * len(rows)), strict=True))
+    runs = runs.dropna(subset=[name])
+    others = [other for other in SETTINGS if other != name and other in runs.columns]
+    groups = runs.groupby([*place, name, *others], dropna=False)["loss"]
+    attempts = groups.agg(loss="mean", runs="size").reset_index()
+    best = attempts.sort_values("loss", kind="stable").drop_duplicates([*place, name])
+    decoders = dict(zip(runs["params"], runs.get("decoder", [""] * len(runs)), strict=True))
     return tuple(
         Cell(
             float(some["budget_flop"].iloc[0]),
             float(some["params"].iloc[0]),
             str(decoders[some["params"].iloc[0]]),
-            tuple(map(float, some[name])),
+            tuple(some[name]),
             tuple(map(float, some["loss"])),
+            tuple(map(int, some["runs"])),
         )
-        for _, some in best.groupby(place)
+        for _, some in best.sort_values(name).groupby(place)
     )
 
 

@@ -12,7 +12,7 @@ import pandas as pd
 
 from toolkit.decoders import catalogued
 from toolkit.kept import kept
-from toolkit.recipe.comparable import SETTINGS
+from toolkit.recipe.comparable import best_settings
 from toolkit.recipe.study import Study
 
 COLUMN = "loss_by_dimension"
@@ -53,13 +53,10 @@ def truncations(study: Study) -> tuple[Truncation, ...]:
     told: dict[str, Any] = {COLUMN: [_by_dimension(value) for value in runs[COLUMN]]}
     runs = runs.assign(**told)
     runs = runs[runs[COLUMN].map(bool)]
-    same = [name for name in SETTINGS if name in runs.columns]
-    found = []
-    place = ["method", "params", *(name for name in same if name == "matryoshka")]
-    for _, some in runs.groupby(place, dropna=False):
-        largest = some[some["budget_flop"] == some["budget_flop"].max()]
-        attempts = [rows for _, rows in largest.groupby(same, dropna=False)] if same else [largest]
-        found.append(_truncation(min(attempts, key=lambda rows: rows["loss"].mean())))
+    place = ["method", "params", *(name for name in ("matryoshka",) if name in runs.columns)]
+    largest = runs.groupby(place, dropna=False)["budget_flop"].transform("max")
+    best = best_settings(runs[runs["budget_flop"] == largest], place)
+    found = [_truncation(some) for _, some in best.groupby(place, dropna=False)]
     order = {method: place for place, method in enumerate(study.methods)}
     found.sort(key=lambda each: (order[each.method], each.params, each.trained_for))
     return tuple(found)
