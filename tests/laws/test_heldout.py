@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from toolkit.errors import ToolkitError
-from toolkit.laws import FORMS, predict_above, roll
+from toolkit.laws import FORMS, roll
 
 BUDGETS = np.geomspace(1e11, 1e14, 8)
 
@@ -32,13 +32,13 @@ def power(c):
 
 
 def test_a_form_that_is_the_truth_predicts_what_it_has_not_seen():
-    found = {p.form: p for p in predict_above(table(saturating), BUDGETS[5])}
+    found = {p.form: p for p in roll(table(saturating), cuts=[BUDGETS[5]]).predictions}
     assert found["saturating"].errors == pytest.approx([0, 0], abs=1e-5)
     assert max(found["power"].errors) < -1e-3  # Without an asymptote it falls too fast.
 
 
 def test_only_budgets_above_the_cut_are_predicted():
-    found = predict_above(table(saturating), BUDGETS[5])[0]
+    found = roll(table(saturating), cuts=[BUDGETS[5]]).predictions[0]
     assert found.budgets == pytest.approx(BUDGETS[6:])
     assert found.cut == BUDGETS[5]
 
@@ -46,8 +46,8 @@ def test_only_budgets_above_the_cut_are_predicted():
 def test_losses_above_the_cut_do_not_change_what_is_predicted():
     changed = table(saturating)
     changed.loc[changed.budget_flop > BUDGETS[5], "loss"] *= 1.5
-    plain = predict_above(table(saturating), BUDGETS[5])
-    for a, b in zip(plain, predict_above(changed, BUDGETS[5]), strict=True):
+    plain = roll(table(saturating), cuts=[BUDGETS[5]]).predictions
+    for a, b in zip(plain, roll(changed, cuts=[BUDGETS[5]]).predictions, strict=True):
         if a.form != "parametric":
             assert a.predicted == b.predicted
 
@@ -64,7 +64,7 @@ def test_the_rolling_origin_names_the_form_that_predicts_best(truth, best):
 
 
 def test_a_form_with_too_few_budgets_says_so_instead_of_predicting():
-    found = {p.form: p for p in predict_above(table(saturating), BUDGETS[3])}
+    found = {p.form: p for p in roll(table(saturating), cuts=[BUDGETS[3]]).predictions}
     assert found["saturating"].predicted == ()
     assert "needs at least 5 runs" in found["saturating"].reason
 
@@ -80,7 +80,7 @@ def test_the_parametric_law_predicts_a_table_of_its_own():
     theta = [1.8, 30.0, 0.3, 60.0, 0.3]
     runs = table(saturating)
     runs["loss"] = FORMS["parametric"].value(theta, runs[["params", "tokens"]].to_numpy().T)
-    (found,) = predict_above(runs, BUDGETS[4], forms=("parametric",))
+    (found,) = roll(runs, cuts=[BUDGETS[4]], forms=("parametric",)).predictions
     assert found.errors == pytest.approx(np.zeros(3), abs=0.01)
 
 
@@ -88,12 +88,12 @@ def test_where_chance_is_known_the_bounded_law_is_judged_too():
     runs = table(saturating)
     theta = [0.5, 300.0, 0.6, 3000.0, 0.5, np.log(64)]
     runs["loss"] = FORMS["bounded"].value(theta, runs[["params", "tokens"]].to_numpy().T)
-    plain = predict_above(runs, BUDGETS[4])
+    plain = roll(runs, cuts=[BUDGETS[4]]).predictions
     assert [p.form for p in plain] == ["power", "saturating", "parametric"]
-    found = {p.form: p for p in predict_above(runs, BUDGETS[4], candidates=64)}
+    found = {p.form: p for p in roll(runs, cuts=[BUDGETS[4]], candidates=64).predictions}
     assert found["bounded"].errors == pytest.approx(np.zeros(3), abs=0.002)
     assert roll(runs, candidates=64).best == "bounded"
-    (unknown,) = predict_above(runs, BUDGETS[4], forms=("bounded",))
+    (unknown,) = roll(runs, cuts=[BUDGETS[4]], forms=("bounded",)).predictions
     assert "over how many candidates" in unknown.reason
 
 
@@ -105,7 +105,7 @@ def test_without_tokens_the_parametric_law_is_left_out_with_a_reason():
 
 def test_a_cut_beyond_the_budgets_is_refused():
     with pytest.raises(ToolkitError, match="no budget on one side"):
-        predict_above(table(saturating), 1e20)
+        roll(table(saturating), cuts=[1e20])
 
 
 def test_one_budget_cannot_be_held_out():
@@ -116,4 +116,4 @@ def test_one_budget_cannot_be_held_out():
 
 def test_an_unknown_form_is_refused():
     with pytest.raises(ToolkitError, match="did you mean power"):
-        predict_above(table(saturating), BUDGETS[5], forms=("powr",))
+        roll(table(saturating), cuts=[BUDGETS[5]], forms=("powr",))

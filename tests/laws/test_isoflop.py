@@ -119,12 +119,11 @@ def test_the_same_seed_gives_the_same_intervals():
     )
 
 
-@pytest.mark.parametrize("scheme", ["residuals", "runs"])
-def test_intervals_hold_the_estimate_and_shrink_with_the_noise(scheme):
+def test_intervals_hold_the_estimate_and_shrink_with_the_noise():
     widths = []
     for noise in (0.02, 0.002):
         table = runs(BUDGETS, noise=noise, seeds=3)
-        exponent = fit_isoflop(table, resamples=200, scheme=scheme).laws["params"].exponent
+        exponent = fit_isoflop(table, resamples=200).laws["params"].exponent
         assert exponent.low < exponent.value < exponent.high
         widths.append(exponent.high - exponent.low)
     assert widths[1] == pytest.approx(widths[0] / 10, rel=0.2)

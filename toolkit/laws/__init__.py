@@ -14,7 +14,7 @@ from toolkit.laws.estimate import Estimate, as_json
 from toolkit.laws.fitting import Fit, Rival, fit
 from toolkit.laws.forms import FORMS, Form
 from toolkit.laws.forms.custom import Expression
-from toolkit.laws.heldout import Prediction, Rollout, predict_above, roll
+from toolkit.laws.heldout import Prediction, Rollout, roll
 from toolkit.laws.isoflop import IsoFlopFit, Minimum, fit_isoflop
 from toolkit.laws.links import LINKS
 from toolkit.laws.objective import Objective
@@ -58,7 +58,6 @@ __all__ = [
     "fit_joint",
     "fit_power_law",
     "fit_table",
-    "predict_above",
     "profile",
     "roll",
 ]

@@ -60,43 +60,10 @@ class Rollout:
     statement: str
 
 
-def predict_above(
-    table: pd.DataFrame,
-    cut: float,
-    *,
-    forms: Sequence[str] | None = None,
-    params: str = "params",
-    tokens: str = "tokens",
-    budget: str = "budget_flop",
-    loss: str = "loss",
-    candidates: float | None = None,
-    starts: int = 50,
-) -> tuple[Prediction, ...]:
-    """Fit each form to the budgets up to `cut` and predict the optimal loss of those above.
-
-    The optimal loss of a budget is that of its own parabola's minimum, or of the best size tried
-    where there is none: no budget's value uses another's runs. Power and saturating laws are
-    fitted to the optimal losses below the cut; parametric and bounded laws to all runs below the
-    cut, and asked for the loss at the size and data of the optimum.
-
-    Args:
-        table: One row a run.
-        cut: In FLOP.
-        forms: By default all four, bounded only where `candidates` are given.
-        params, tokens, budget, loss: Column names.
-        candidates: Over how many the loss was taken.
-        starts: Of every fit.
-
-    Raises:
-        ToolkitError: The cut leaves no budget on one side, or the table is wrong.
-    """
-    names = {"params": params, "tokens": tokens, "budget": budget, "loss": loss}
-    return _predict(Optima.of(table, names, candidates), float(cut), forms, starts)
-
-
 def roll(
     table: pd.DataFrame,
     *,
+    cuts: Sequence[float] | None = None,
     forms: Sequence[str] | None = None,
     params: str = "params",
     tokens: str = "tokens",
@@ -105,37 +72,62 @@ def roll(
     candidates: float | None = None,
     starts: int = 50,
 ) -> Rollout:
-    """`predict_above` at every cut that leaves a budget above: the rolling origin.
+    """Fit each form to the budgets up to a cut and predict the optimal loss of those above.
+
+    The optimal loss of a budget is that of its own parabola's minimum, or of the best size tried
+    where there is none: no budget's value uses another's runs. Power and saturating laws are
+    fitted to the optimal losses below the cut; parametric and bounded laws to all runs below the
+    cut, and asked for the loss at the size and data of the optimum.
+
+    Args:
+        table: One row a run.
+        cuts: In FLOP; by default every one that leaves a budget above: the rolling origin.
+        forms: By default all four, bounded only where `candidates` are given.
+        params, tokens, budget, loss: Column names.
+        candidates: Over how many the loss was taken.
+        starts: Of every fit.
 
     Raises:
-        ToolkitError: The table is wrong, or has fewer than two budgets.
+        ToolkitError: The table is wrong, has fewer than two budgets, or a cut leaves none on one
+            side.
     """
     names = {"params": params, "tokens": tokens, "budget": budget, "loss": loss}
     optima = Optima.of(table, names, candidates)
-    predictions = [
-        p for cut in optima.budgets[:-1] for p in _predict(optima, float(cut), forms, starts)
-    ]
-    able = {p.form for p in predictions if not p.reason}
-    cuts = [
-        cut
-        for cut in optima.budgets
-        if able and able <= {p.form for p in predictions if p.cut == cut and not p.reason}
-    ]
-    errors = {}
-    for name in (name for name in forms or KNOWN if name in able and cuts):
-        ours = [p.errors for p in predictions if p.form == name and p.cut in cuts]
-        errors[name] = math.sqrt(float(np.mean(np.concatenate(ours) ** 2)))
+    forms = forms or [name for name in KNOWN if name != "bounded" or optima.chance > 0]
+    predictions = tuple(
+        judge(optima, float(cut), name, starts)[0]
+        for cut in (optima.budgets[:-1] if cuts is None else cuts)
+        for name in forms
+    )
+    errors, judged = _errors(predictions)
     best = min(errors, key=lambda name: errors[name]) if errors else ""
     if not errors:
         statement = "too few budgets to judge any form by held-out ones"
     else:
         listed = ", ".join(f"{n} {e:.2%}" for n, e in sorted(errors.items(), key=lambda i: i[1]))
-        plural = "cuts" if len(cuts) > 1 else "cut"
+        plural = "cuts" if judged > 1 else "cut"
         statement = (
-            f"predicting held-out budgets over {len(cuts)} {plural}, {best} was best "
+            f"predicting held-out budgets over {judged} {plural}, {best} was best "
             f"(root mean square relative error: {listed})"
         )
-    return Rollout(tuple(predictions), errors, best, statement)
+    return Rollout(predictions, errors, best, statement)
+
+
+def _errors(predictions: Sequence[Prediction]) -> tuple[dict[str, float], int]:
+    """Root mean square errors of the forms that predict at all, over the cuts at which all of
+    these do; and how many such cuts there are."""
+    told = [p for p in predictions if not p.reason]
+    able = dict.fromkeys(p.form for p in told)
+    cuts = [
+        cut
+        for cut in dict.fromkeys(p.cut for p in told)
+        if {p.form for p in told if p.cut == cut} == set(able)
+    ]
+    errors = {}
+    for name in able if cuts else ():
+        own = [p.errors for p in told if p.form == name and p.cut in cuts]
+        errors[name] = math.sqrt(float(np.mean(np.concatenate(own) ** 2)))
+    return errors, len(cuts)
 
 
 @dataclass(frozen=True)
@@ -165,18 +157,12 @@ class Optima:
                 "predicting held-out budgets needs at least two budgets; the table has one"
             )
         roles = {n: c for n, c in names.items() if n != "tokens" or c in table.columns}
-        places = [
-            (m.params.value, m.tokens.value)
-            if m.status == "interior"
-            else (m.best_params, m.best_tokens)
-            for m in fitted.minima
-        ]
-        params, tokens = np.array(places).T
+        params, tokens, losses = np.array([m.optimum for m in fitted.minima]).T
         return cls(
             fitted,
             check(table, roles).columns,
             np.array([m.budget_flop for m in fitted.minima]),
-            np.array(fitted.laws["loss"].values),
+            losses,
             params,
             tokens,
             math.log(candidates) if candidates else math.nan,
@@ -185,13 +171,6 @@ class Optima:
     def below(self, cut: float) -> Mask:
         """(m,) which budgets are no larger than the cut."""
         return self.budgets <= cut * (1 + 1e-9)
-
-
-def _predict(
-    optima: Optima, cut: float, forms: Sequence[str] | None, starts: int
-) -> tuple[Prediction, ...]:
-    known = [name for name in KNOWN if name != "bounded" or optima.chance > 0]
-    return tuple(judge(optima, cut, name, starts)[0] for name in forms or known)
 
 
 def judge(optima: Optima, cut: float, name: str, starts: int) -> tuple[Prediction, Fit | None]:

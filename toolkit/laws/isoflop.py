@@ -15,7 +15,7 @@ import pandas as pd
 
 from toolkit.errors import ToolkitError
 from toolkit.laws.budget_law import PowerLaw, fit_power_law
-from toolkit.laws.estimate import Estimate
+from toolkit.laws.estimate import UNKNOWN, Estimate
 from toolkit.laws.optimiser import Array
 from toolkit.laws.parabola import PRIOR, SIZES, Parabola, Redraws, redraw
 from toolkit.laws.table import Dropped, check
@@ -53,6 +53,13 @@ class Minimum:
     parabola: Parabola
     failed_share: float
 
+    @property
+    def optimum(self) -> tuple[float, float, float]:
+        """params, tokens and loss at the vertex, or else at the best size tried."""
+        if self.status == "interior":
+            return self.params.value, self.tokens.value, self.loss.value
+        return self.best_params, self.best_tokens, self.best_loss
+
 
 @dataclass(frozen=True)
 class IsoFlopFit:
@@ -67,7 +74,7 @@ class IsoFlopFit:
         n_points: Runs that were fitted.
         dropped: Rows that were not.
         freedom: Degrees of freedom that the noise of a budget is known by.
-        scheme, resamples, seed: How the bootstrap was made.
+        resamples, seed: Of the bootstrap.
         failed_resamples: By law, the resamples with too few minima for it.
         warnings: Sentences for a reader.
         draws: The resamples behind every interval.
@@ -79,7 +86,6 @@ class IsoFlopFit:
     n_points: int
     dropped: tuple[Dropped, ...]
     freedom: int
-    scheme: str
     resamples: int
     seed: int
     failed_resamples: dict[str, int]
@@ -101,7 +107,6 @@ def fit_isoflop(
     tokens: str = "tokens",
     params: str = "params",
     resamples: int = 1000,
-    scheme: str = "residuals",
     log_loss: bool = False,
     seed: int = 0,
 ) -> IsoFlopFit:
@@ -115,9 +120,7 @@ def fit_isoflop(
         table: One row a run.
         x: The column that the parabolas are in; the `tokens` column makes them parabolas in data.
         budget, loss, tokens, params: Column names. The column of the other size may be missing.
-        resamples: Of the bootstrap; 0 leaves all intervals out.
-        scheme: "residuals" keeps the sizes and draws new residuals, "runs" draws runs with
-            replacement; both within budgets (`toolkit.laws.parabola.redraw`).
+        resamples: Of the bootstrap (`toolkit.laws.parabola.redraw`); 0 leaves all intervals out.
         log_loss: Fit parabolas to the log of the loss instead.
         seed: Of the bootstrap.
 
@@ -132,7 +135,7 @@ def fit_isoflop(
     checked = check(table, roles)
     columns = checked.columns
     parabolas = _parabolas(columns, log_loss)
-    draws = redraw(parabolas, resamples, scheme, np.random.default_rng(seed))
+    draws = redraw(parabolas, resamples, np.random.default_rng(seed))
     free = sum(p.freedom for p in parabolas)
     # What the noise of a budget is known by: its own runs, and what it borrows from the others.
     freedom = min(free, round(free / len(parabolas)) + PRIOR)
@@ -151,7 +154,6 @@ def fit_isoflop(
         n_points=len(checked.rows),
         dropped=checked.dropped,
         freedom=freedom,
-        scheme=scheme,
         resamples=resamples,
         seed=seed,
         failed_resamples={n: int(np.isnan(law.draws[:, 2]).sum()) for n, law in laws.items()},
@@ -185,8 +187,7 @@ def _minimum(p: Parabola, b: int, size: str, draws: Redraws, freedom: int) -> Mi
     """The minimum of one budget, from its parabola and its column of the resamples."""
     freedom = min(freedom, p.freedom + PRIOR)  # What the budget's own noise is known by.
     status, reason = _judge(p)
-    nothing = Estimate(math.nan)
-    found = {"params": nothing, "tokens": nothing, "loss": nothing}
+    found = {"params": UNKNOWN, "tokens": UNKNOWN, "loss": UNKNOWN}
     if status == "interior":
         log_size, loss = p.vertex()
         other = "tokens" if size == "params" else "params"
@@ -259,7 +260,7 @@ def _loss_law(minima: Sequence[Minimum], draws: Redraws, freedom: int) -> PowerL
     return fit_power_law(
         "loss",
         np.array([m.budget_flop for m in minima]),
-        np.array([m.loss.value if i else m.best_loss for m, i in zip(minima, inside, strict=True)]),
+        np.array([m.optimum[2] for m in minima]),
         draws=np.where(inside, draws.loss, draws.best_loss),
         freedom=freedom,
         sources=["vertex" if i else "best-tried" for i in inside],

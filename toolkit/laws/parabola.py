@@ -7,11 +7,10 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from toolkit.errors import ToolkitError, nearest
+from toolkit.errors import ToolkitError
 from toolkit.laws.optimiser import Array, Rows
 
 SIZES = 3  # Distinct sizes that a parabola needs.
-SCHEMES = ("residuals", "runs")
 PRIOR = 4  # Runs that the noise of all budgets counts for beside a budget's own.
 LARGE = 20_000_000  # Runs times resamples beyond which noise is drawn from its limit.
 
@@ -133,20 +132,15 @@ class Redraws:
     best_loss: Array
 
 
-def redraw(
-    parabolas: Sequence[Parabola], resamples: int, scheme: str, rng: np.random.Generator
-) -> Redraws:
+def redraw(parabolas: Sequence[Parabola], resamples: int, rng: np.random.Generator) -> Redraws:
     """Resample the runs of every budget and fit all parabolas again.
 
-    "residuals" keeps the sizes and adds new residuals to the fitted losses. They are drawn with
+    The sizes are kept and new residuals are added to the fitted losses. They are drawn with
     replacement from those of all budgets together, each divided by sqrt(1 - leverage), which a
     fit has made too small by (Davison and Hinkley 1997, section 6.3), and by its budget's noise;
-    then multiplied by that noise again, so that a quiet budget stays quiet. "runs" draws each
-    budget's runs with replacement: no assumption on the noise, but of few runs many resamples
-    hold fewer than three sizes and have no parabola.
+    then multiplied by that noise again, so that a quiet budget stays quiet. (Of a few runs most
+    draws of whole runs would hold fewer than three sizes, and have no parabola.)
     """
-    if scheme not in SCHEMES:
-        raise ToolkitError(f"unknown bootstrap scheme {scheme!r}{nearest(scheme, SCHEMES)}")
     if resamples < 0:
         raise ToolkitError(f"the number of resamples must be zero or more, not {resamples}")
     noises = noise_levels(parabolas)
@@ -154,31 +148,12 @@ def redraw(
     shape = (resamples, len(parabolas))
     coefficients = np.full((*shape, 3), np.nan)
     size, other, loss, best = (np.full(shape, np.nan) for _ in range(4))
-    if not resamples:
-        return Redraws(coefficients, size, other, loss, best)
-    for b, p in enumerate(parabolas):
-        at_best = p.at == p.best
-        if scheme == "runs":
-            if len(p.y) * resamples > LARGE:
-                raise ToolkitError(
-                    f"{len(p.y)} runs at one budget are too many to draw {resamples} times: use "
-                    "the scheme residuals, or fewer resamples"
-                )
-            picks = rng.multinomial(len(p.y), np.full(len(p.y), 1 / len(p.y)), resamples)
-            weight = picks.astype(float)
-            if p.curved:
-                coefficients[:, b] = _weighted(p.z, p.y, weight)
-            seen = weight[:, at_best].sum(axis=1)
-            with np.errstate(invalid="ignore", divide="ignore"):
-                level = weight[:, at_best] @ p.y[at_best] / seen
-        else:
-            if not pool.size:
-                continue
-            noise = noises[b] * _noise(p, pool, resamples, rng)
-            if p.curved:
-                coefficients[:, b] = np.array(p.coefficients) + noise[:, 1:]
-            level = p.y[at_best].mean() + noise[:, 0]
+    for b, p in enumerate(parabolas if resamples and pool.size else ()):
+        noise = noises[b] * _noise(p, pool, resamples, rng)
+        level = p.y[p.at == p.best].mean() + noise[:, 0]
         best[:, b] = np.exp(level) if p.log_loss else level
+        if p.curved:
+            coefficients[:, b] = np.array(p.coefficients) + noise[:, 1:]
         log_size, loss[:, b] = p.vertex(coefficients[:, b])
         with np.errstate(over="ignore"):
             size[:, b], other[:, b] = np.exp(log_size), np.exp(p.log_other(log_size))
@@ -233,16 +208,3 @@ def _pool(parabolas: Sequence[Parabola], noises: Array) -> Array:
         return pool
     pool -= pool.mean()
     return pool / np.sqrt(np.mean(pool**2))
-
-
-def _weighted(z: Array, y: Array, weight: Array) -> Array:
-    """(R, 3) weighted least-squares parabolas; NaN where fewer than three sizes have weight."""
-    powers = _powers(z)
-    normal = np.einsum("rn,ni,nj->rij", weight, powers, powers)
-    right = np.einsum("rn,ni,n->ri", weight, powers, y)
-    _, at = np.unique(z, return_inverse=True)
-    seen = np.stack([weight[:, at == s].sum(axis=1) > 0 for s in range(at.max() + 1)], axis=1)
-    enough = seen.sum(axis=1) >= SIZES
-    coefficients = np.full((len(weight), 3), np.nan)
-    coefficients[enough] = np.linalg.solve(normal[enough], right[enough][..., None])[..., 0]
-    return coefficients

@@ -265,7 +265,7 @@ def _isoflop(fit: IsoFlopFit) -> dict[str, Any]:
         "rivals": [],
         "residuals": _parabola_residuals(fit),
         "bootstrap": {
-            "scheme": fit.scheme,
+            "scheme": "residuals",
             "resamples": fit.resamples,
             "failed": fit.failed_resamples,
         },

@@ -263,6 +263,7 @@ def _isoflop(
         ("--start", options.start),
         ("--pin", options.pinned),
         ("--tie", options.tie),
+        ("scheme", options.scheme),
     ):
         if given:
             raise ToolkitError(f"{what} means nothing to isoflop: parabolas are solved directly")
@@ -276,7 +277,6 @@ def _isoflop(
         tokens=roles["tokens"],
         params=roles["params"],
         resamples=options.resamples,
-        scheme=options.scheme or "residuals",
         log_loss=objective == "lsq-log",
         seed=options.seed,
     )
