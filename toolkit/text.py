@@ -94,13 +94,13 @@ def duration(seconds: float) -> str:
     return f"{whole / 86400:,.0f} days"
 
 
-def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Columns as wide as they need to be; the first two to the left, the others to the right."""
+def table(header: Sequence[str], rows: Sequence[Sequence[str]], left: int = 2) -> str:
+    """Columns as wide as they need to be; the first `left` to the left, the others to the right."""
     lines = [list(header), *map(list, rows)]
     widths = [max(len(line[column]) for line in lines) for column in range(len(header))]
     return "\n".join(
         "  ".join(
-            text.ljust(width) if column < 2 else text.rjust(width)
+            text.ljust(width) if column < left else text.rjust(width)
             for column, (text, width) in enumerate(zip(line, widths, strict=True))
         ).rstrip()
         for line in lines

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from toolkit.methods import METHODS, SETTINGS
-from toolkit.text import count, pretty, scientific
+from toolkit.text import count, pretty, scientific, table
 
 if TYPE_CHECKING:
     from toolkit.laws import Estimate
@@ -268,14 +268,8 @@ def data_lines(recipe: Recipe) -> list[str]:
 
 def method_lines(recipe: Recipe) -> list[str]:
     """The best choice of every method, then the best choices of all, as a table."""
-    rows = method_rows(recipe)
-    width = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
-    lines = []
-    for row in rows:
-        cells = [c.rjust(w) if i > 1 else c.ljust(w)
-                 for i, (c, w) in enumerate(zip(row, width, strict=True))]  # fmt: skip
-        lines.append("  ".join(cells).rstrip())
-    return lines + method_notes(recipe)
+    header, *rows = method_rows(recipe)
+    return table(header, rows).split("\n") + method_notes(recipe)
 
 
 def method_rows(recipe: Recipe) -> list[tuple[str, ...]]:

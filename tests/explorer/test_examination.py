@@ -37,13 +37,15 @@ def test_the_bounded_law_ends_at_chance_and_must_know_it(rows, everything):
     assert result.parameters["ceiling"] == pytest.approx(math.log(rows["candidates"][0]))
     assert result.held_out_error < 0.1 and len(result.curves) == len(BUDGETS) + 1
     unknown = examine(rows.drop(columns="candidates"), "bounded", held_out=1, keep=everything)
-    assert "candidates" in unknown.reason and "No bounded law" in examination_in_words(unknown)
+    assert "candidates" in unknown.prediction.reason and "No bounded law" in examination_in_words(
+        unknown
+    )
 
 
 @pytest.mark.parametrize("form", ["power", "saturating"])
 def test_laws_of_the_budget_go_through_the_optimal_losses(rows, everything, form):
     result = examine(rows, form, held_out=1, keep=everything)
-    assert not result.reason
+    assert not result.prediction.reason
     grid, line = result.line
     at = np.interp(np.log(result.optima[0][:-1]), np.log(grid), line)
     assert at == pytest.approx(result.optima[1][:-1], rel=0.03)
@@ -64,7 +66,7 @@ def test_runs_left_out_have_no_residual_and_move_the_fit(rows, everything):
 
 def test_too_few_budgets_for_a_law_are_said_in_words(rows, everything):
     result = examine(rows, "saturating", held_out=4, keep=everything)
-    assert "needs at least 5" in result.reason
+    assert "needs at least 5" in result.prediction.reason
     assert "No saturating law" in examination_in_words(result)
     assert math.isnan(result.held_out_error) and not len(result.line[0])
 

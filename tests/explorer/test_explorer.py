@@ -269,7 +269,7 @@ def test_form_method_and_held_out_budgets_can_be_chosen(explorer):
     view = explorer.view
     before = view.picture.png
     view.form.value = "power"
-    assert view.result.form == "power" and "power: " in view.picture.alt
+    assert view.result.prediction.form == "power" and "power: " in view.picture.alt
     view.held_out.slider.value = 2
     assert len(view.result.prediction.budgets) == 2
     assert len(view.scene.predicted.get_xdata()) == 2

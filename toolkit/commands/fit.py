@@ -129,13 +129,13 @@ def run(args: argparse.Namespace) -> int:
 
     if args.figures is not None:
         check_folder(args.figures)
-    table, columns, options = _read(args)
+    table, asked = _read(args)
     left_out: tuple[Excluded, ...] = ()
     if table_path(args.table).is_dir():
-        table, left_out = _counting(table, args, options)
+        table, left_out = _counting(table, asked)
     said = notes(table)
     make = _alone if args.group is None else _grouped
-    report = make(table, args, columns, options)
+    report = make(table, asked)
     if left_out:
         report["left_out"] = [asdict(some) for some in left_out]
     if said:
@@ -160,7 +160,7 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _read(args: argparse.Namespace) -> tuple[pd.DataFrame, Columns, Options]:
+def _read(args: argparse.Namespace) -> tuple[pd.DataFrame, _Asked]:
     """The table, and what was asked of it in the names that its columns have now."""
     from toolkit.laws.tabular import Columns
     from toolkit.tables import named, read_table, with_shared_budgets
@@ -183,12 +183,10 @@ def _read(args: argparse.Namespace) -> tuple[pd.DataFrame, Columns, Options]:
     if args.form == "isoflop":
         x, flop = columns.x or columns.params, columns.flop or "budget_flop"
         table = with_shared_budgets(table, flop, x or "params")
-    return table, columns, replace(options, keep=keep)
+    return table, _Asked(args, columns, replace(options, keep=keep))
 
 
-def _counting(
-    table: pd.DataFrame, args: argparse.Namespace, options: Options
-) -> tuple[pd.DataFrame, tuple[Excluded, ...]]:
+def _counting(table: pd.DataFrame, asked: _Asked) -> tuple[pd.DataFrame, tuple[Excluded, ...]]:
     """Of a sweep's runs those that the recipe's laws stand on, and the others."""
     import pandas as pd
 
@@ -196,58 +194,23 @@ def _counting(
     from toolkit.recipe.comparable import LIMITED, Comparable
     from toolkit.recipe.repeats import with_unique_tokens
 
-    found = Comparable.of(table, keep=options.keep, apart=args.group)
+    form = asked.args.form
+    found = Comparable.of(table, keep=asked.options.keep, apart=asked.args.group)
     left_out = (*found.excluded, found.poorer) if found.poorer.count else found.excluded
-    if args.form not in FORMS or "unique_tokens" not in FORMS[args.form].roles:
+    if form not in FORMS or "unique_tokens" not in FORMS[form].roles:
         return found.best, left_out
     # Repeats are what this form is about.
     left_out = tuple(some for some in left_out if some.reason != LIMITED)
     return with_unique_tokens(pd.concat([found.best, found.limited])), left_out
 
 
-def _alone(
-    table: pd.DataFrame, args: argparse.Namespace, columns: Columns, options: Options
-) -> dict[str, Any]:
-    """The whole table as one."""
-    report = _described(_fit(table, args, columns, options), args, columns, options, args.figures)
-    methods = table["method"].nunique() if "method" in table.columns else 1
-    if methods > 1:
-        report["warnings"].insert(
-            0, f"{methods} methods are fitted as one: --group method gives each a law of its own"
-        )
-    return report
+@dataclass(frozen=True)
+class _Asked:
+    """What a command line asks of a table: its words, and what they mean to a law."""
 
-
-def _grouped(
-    table: pd.DataFrame, args: argparse.Namespace, columns: Columns, options: Options
-) -> dict[str, Any]:
-    """A law for each group, and the groups compared; a group without a law says why."""
-    from toolkit.laws.report import compare
-    from toolkit.laws.tabular import groups
-
-    found, failures = {}, {}
-    for label, rows in groups(table, args.group).items():
-        try:
-            found[label] = _fit(rows, args, columns, options)
-        except ToolkitError as error:
-            failures[label] = str(error)
-    if not found:
-        reasons = "; ".join(f"{args.group} {label}: {why}" for label, why in failures.items())
-        raise ToolkitError(reasons)
-    reports = {}
-    for label, one in found.items():
-        folder = args.figures and args.figures / (re.sub(r"[^\w.+-]", "_", label).strip(".") or "_")
-        reports[label] = _described(one, args, columns, options, folder)
-    return {
-        "form": args.form,
-        "group": args.group,
-        "groups": reports,
-        "failed": failures,
-        **compare(
-            {label: one.fitted for label, one in found.items()},
-            [at for at in _points(args) if isinstance(at, float)],
-        ),
-    }
+    args: argparse.Namespace
+    columns: Columns
+    options: Options
 
 
 @dataclass(frozen=True, eq=False)
@@ -259,57 +222,88 @@ class _Fitted:
     suspects: Suspects
 
 
-def _fit(
-    table: pd.DataFrame, args: argparse.Namespace, columns: Columns, options: Options
-) -> _Fitted:
+def _alone(table: pd.DataFrame, asked: _Asked) -> dict[str, Any]:
+    """The whole table as one."""
+    report = _described(_fit(table, asked), asked, asked.args.figures)
+    methods = table["method"].nunique() if "method" in table.columns else 1
+    if methods > 1:
+        report["warnings"].insert(
+            0, f"{methods} methods are fitted as one: --group method gives each a law of its own"
+        )
+    return report
+
+
+def _grouped(table: pd.DataFrame, asked: _Asked) -> dict[str, Any]:
+    """A law for each group, and the groups compared; a group without a law says why."""
+    from toolkit.laws.report import compare
+    from toolkit.laws.tabular import groups
+
+    group, figures = asked.args.group, asked.args.figures
+    found, failures = {}, {}
+    for label, rows in groups(table, group).items():
+        try:
+            found[label] = _fit(rows, asked)
+        except ToolkitError as error:
+            failures[label] = str(error)
+    if not found:
+        raise ToolkitError("; ".join(f"{group} {label}: {why}" for label, why in failures.items()))
+    reports = {}
+    for label, one in found.items():
+        folder = figures and figures / (re.sub(r"[^\w.+-]", "_", label).strip(".") or "_")
+        reports[label] = _described(one, asked, folder)
+    fits = {label: one.fitted for label, one in found.items()}
+    budgets = [at for at in _points(asked.args) if isinstance(at, float)]
+    return {
+        "form": asked.args.form,
+        "group": group,
+        "groups": reports,
+        "failed": failures,
+        **compare(fits, budgets),
+    }
+
+
+def _fit(table: pd.DataFrame, asked: _Asked) -> _Fitted:
     """A law of a table, with its outliers or without."""
     from toolkit.laws.suspects import of_a_law
     from toolkit.laws.tabular import fit_table
 
-    found = of_a_law(table, args.form, columns, options)
-    if args.drop_outliers:
+    found = of_a_law(table, asked.args.form, asked.columns, asked.options)
+    if asked.args.drop_outliers:
         table = found.left(table)
-    return _Fitted(fit_table(table, args.form, columns, options), table, found)
+    fitted = fit_table(table, asked.args.form, asked.columns, asked.options)
+    return _Fitted(fitted, table, found)
 
 
-def _outliers(
-    one: _Fitted, args: argparse.Namespace, columns: Columns, options: Options
-) -> tuple[dict[str, Any], str]:
+def _outliers(one: _Fitted, asked: _Asked) -> tuple[dict[str, Any], str]:
     """The outliers as JSON, and the sentence about them."""
     from toolkit.laws.suspects import effect
 
     found = one.suspects
     rows = [
-        {"run": name, "loss": each.loss, "allowed": each.allowed, "reason": each.reason}
-        for name, each in zip(found.names, found.found, strict=True)
+        {name: getattr(each, name) for name in ("run", "loss", "allowed", "reason")}
+        for each in found.found
     ]
-    if args.drop_outliers:
+    if asked.args.drop_outliers:
         return {"runs": rows, "left_out": True}, f"{found.statement}: left out"
-    params, sentence = effect(one.table, found, args.form, columns, options)
+    params, sentence = effect(one.table, found, asked.args.form, asked.columns, asked.options)
     body = {"runs": rows, "left_out": False, "params_without": params}
     return body, f"{found.statement}; {sentence} (--drop-outliers)"
 
 
-def _described(
-    one: _Fitted,
-    args: argparse.Namespace,
-    columns: Columns,
-    options: Options,
-    folder: Path | None,
-) -> dict[str, Any]:
+def _described(one: _Fitted, asked: _Asked, folder: Path | None) -> dict[str, Any]:
     """One fit as JSON, with the predictions that were asked for; its figures go into a folder."""
     from toolkit.laws import as_json
     from toolkit.laws.report import describe, predictions, rollout
 
-    fitted, table = one.fitted, one.table
+    fitted, args = one.fitted, asked.args
     report = describe(fitted)
     if one.suspects.found:
-        body, sentence = _outliers(one, args, columns, options)
+        body, sentence = _outliers(one, asked)
         report["outliers"] = as_json(body)
         report["warnings"].insert(0, sentence)
     if args.at:
         report["at"] = predictions(fitted, _points(args))
-    rolled = rollout(table, columns, options) if args.held_out else None
+    rolled = rollout(one.table, asked.columns, asked.options) if args.held_out else None
     if rolled:
         report["held_out"] = as_json(rolled)
     if folder:

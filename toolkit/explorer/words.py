@@ -153,19 +153,19 @@ def _method_card(recipe: Recipe) -> str:
 
 def examination_in_words(result: Examination) -> str:
     """What the picture of a law under examination shows."""
-    start = f"{result.n_points} runs kept, budgets up to {scientific(result.cut)} FLOP fitted. "
-    if result.reason:
-        return f"{start}No {result.form} law: {result.reason}."
+    seen = result.prediction
+    start = f"{result.n_points} runs kept, budgets up to {scientific(seen.cut)} FLOP fitted. "
+    if seen.reason:
+        return f"{start}No {seen.form} law: {seen.reason}."
     values = ", ".join(f"{name} = {value:.3g}" for name, value in result.parameters.items())
     known = result.residuals[np.isfinite(result.residuals)]
     off = float(np.sqrt(np.mean(known**2))) if known.size else math.nan
-    seen = result.prediction
     each = zip(seen.budgets, seen.predicted, seen.seen, seen.errors, strict=True)
     said = [
         f"{scientific(budget)}: {predicted:.3f} predicted, {came:.3f} seen ({error:+.1%})"
         for budget, predicted, came, error in each
     ]
     return (
-        f"{start}{result.form}: {values}. Residuals of the runs {off:.2%}; held-out error "
+        f"{start}{seen.form}: {values}. Residuals of the runs {off:.2%}; held-out error "
         f"{result.held_out_error:.2%} ({'; '.join(said)})."
     )

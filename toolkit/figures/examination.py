@@ -83,7 +83,7 @@ class ExaminationScene(Scene[tuple[Mask, Examination | None]]):
         known = np.isfinite(result.residuals)
         for budget, curve in self.curves.items():
             curve.set_data(*result.curves.get(budget, ([], [])))
-            curve.set_linestyle("-" if budget <= result.cut * 1.001 else "--")
+            curve.set_linestyle("-" if budget <= result.prediction.cut * 1.001 else "--")
             here = known & (self.of_budget == budget)
             self.errors[budget].set_data(self.params[here], result.residuals[here])
         self.line.set_data(*result.line)

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from toolkit.errors import ToolkitError
-from toolkit.laws.estimate import Estimate
+from toolkit.laws.estimate import UNKNOWN, Estimate
 from toolkit.laws.fitting import Fit, fit
 from toolkit.laws.optimiser import Array
 
@@ -108,10 +108,8 @@ def fit_power_law(
             f"a power law of {quantity} needs at least {POINTS_POWER} {points} and has "
             f"{len(budgets)}: {POINTS_POWER - len(budgets)} lacking"
         )
-        nothing, none = Estimate(math.nan), np.empty((0, 3))
-        return PowerLaw(
-            quantity, "too-few", reason, "power", nothing, nothing, nothing, *given, freedom, none
-        )
+        nothing, none = [UNKNOWN] * 3, np.empty((0, 3))
+        return PowerLaw(quantity, "too-few", reason, "power", *nothing, *given, freedom, none)
     if saturates and len(budgets) >= POINTS_SATURATING:
         found = fit("saturating", budgets, values, starts=STARTS, redrawn=draws)
         return loss_law(found, quantity, sources, freedom)

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from toolkit.errors import ToolkitError
-from toolkit.laws.table import Checked, leave_out
+from toolkit.laws.table import Checked
 
 USUAL = "candidates"  # The column that tells K.
 NEAR = 0.01  # Where the least loss is nearer to chance than this share of it, none has learnt.
@@ -84,7 +84,7 @@ def below(table: pd.DataFrame, checked: Checked, limit: float) -> Checked:
             f"{loss.min():.4g}): nothing was learnt that a law could tell"
         )
     reason = f"loss is not below {chance}: memorised or diverged"
-    return leave_out(table, checked, loss >= limit, reason)
+    return checked.without(table, loss >= limit, reason)
 
 
 def _proper(number: float, where: str) -> float:

@@ -10,7 +10,7 @@ from itertools import combinations
 import numpy as np
 
 from toolkit.laws.budget_law import PowerLaw
-from toolkit.laws.estimate import LEVEL, Estimate
+from toolkit.laws.estimate import LEVEL, UNKNOWN, Estimate
 from toolkit.laws.optimiser import Array
 
 REACH = 10.0  # A crossing is looked for up to this factor outside the budgets tried.
@@ -26,11 +26,11 @@ class Crossover:
         status: "crosses" where the interval keeps the crossing within reach; "undecided" where the
             laws cross but the resamples do not exclude that they never do; "none" where they do
             not cross; "no-law" where a method has no loss law.
+        statement: All that follows in a sentence.
         better_below, better_above: The better method on either side; the same where none crosses.
         budget: Where they cross, in FLOP; 0 or infinity as a bound means beyond the reach.
         support: The share of resamples that agree: that cross the same way or, with "none", in
             which the better method stays better.
-        statement: All of that in a sentence.
         draws: (R,) the crossing of every resample: 0 or infinity where one method is better
             throughout, NaN where it crosses the other way or a law failed.
     """
@@ -38,12 +38,12 @@ class Crossover:
     first: str
     second: str
     status: str
-    better_below: str
-    better_above: str
-    budget: Estimate
-    support: float
     statement: str
-    draws: Array = field(repr=False, compare=False)
+    better_below: str = ""
+    better_above: str = ""
+    budget: Estimate = UNKNOWN
+    support: float = math.nan
+    draws: Array = field(default_factory=lambda: np.empty(0), repr=False, compare=False)
 
 
 def compare_laws(laws: Mapping[str, PowerLaw]) -> tuple[Crossover, ...]:
@@ -104,11 +104,11 @@ def crossover(first: str, second: str, one: PowerLaw, two: PowerLaw) -> Crossove
     """Where two loss laws cross."""
     for name, law in ((first, one), (second, two)):
         if not law.usable:
-            return _without(first, second, "no-law", f"no loss law for {name}: {law.reason}")
+            return Crossover(first, second, "no-law", f"no loss law for {name}: {law.reason}")
     low = max(min(one.budgets), min(two.budgets))
     high = min(max(one.budgets), max(two.budgets))
     if low > high:
-        return _without(
+        return Crossover(
             first, second, "no-law", f"{first} and {second} were tried at no common budgets"
         )
     grid = np.geomspace(low / REACH, high * REACH, STEPS)
@@ -130,10 +130,8 @@ def crossover(first: str, second: str, one: PowerLaw, two: PowerLaw) -> Crossove
     support = float(np.mean((draws > 0) & np.isfinite(draws))) if count else math.nan
     closed = count > 0 and estimate.is_told and support >= LEVEL
     status = "crosses" if closed else "undecided"
-    return Crossover(
-        first, second, status, below, above, estimate, support,
-        _sentence(status, below, above, estimate, support, grid), draws,
-    )  # fmt: skip
+    statement = _sentence(status, below, above, estimate, support, grid)
+    return Crossover(first, second, status, statement, below, above, estimate, support, draws)
 
 
 def _roots(gap: Array, grid: Array) -> list[float]:
@@ -172,15 +170,7 @@ def _never(
     )
     if len(gaps):
         statement += f" (in {support:.0%} of the resamples throughout)"
-    nowhere = Estimate(math.nan)
-    return Crossover(
-        first, second, "none", better, better, nowhere, support, statement, np.empty(0)
-    )
-
-
-def _without(first: str, second: str, status: str, statement: str) -> Crossover:
-    nothing = Estimate(math.nan)
-    return Crossover(first, second, status, "", "", nothing, math.nan, statement, np.empty(0))
+    return Crossover(first, second, "none", statement, better, better, support=support)
 
 
 def _sentence(

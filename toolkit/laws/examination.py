@@ -23,21 +23,17 @@ class Examination:
     """What a law makes of the runs kept.
 
     Attributes:
-        form: power or saturating (of the optimal losses, each from its budget's parabola), or
-            parametric or bounded (of all runs).
-        cut: The largest budget that the law was fitted to, in FLOP.
         curves: By budget, sizes and fitted losses: the law's own if it is one of all runs, else
             the budget's parabola; a budget above the cut has such a law's prediction.
         residuals: (n,) seen over fitted loss less 1, of every run; NaN for those left out.
         optima: Budgets and their optimal losses as the kept runs tell them.
         line: Budgets and the law's optimal loss; empty if there is no law.
-        prediction: Of the budgets above the cut.
+        prediction: Of the budgets above the cut, by a power or saturating law (of the optimal
+            losses, each from its budget's parabola), or a parametric or bounded one (of all runs);
+            or its reason for there being no law.
         n_points: Runs kept; `parameters`: of the law, by name.
-        reason: Why there is no law; empty where there is.
     """
 
-    form: str
-    cut: float
     curves: dict[float, tuple[Array, Array]]
     residuals: Array
     optima: tuple[Array, Array]
@@ -45,7 +41,6 @@ class Examination:
     prediction: Prediction
     n_points: int
     parameters: dict[str, float]
-    reason: str
 
     @property
     def held_out_error(self) -> float:
@@ -91,10 +86,8 @@ def examine(rows: pd.DataFrame, form: str, *, held_out: int, keep: Mask) -> Exam
             at = np.log(rows["params"].to_numpy()[here])
             fitted = np.interp(at, np.log(sizes), losses)
             residuals[here] = rows["loss"].to_numpy()[here] / fitted - 1
-    return Examination(
-        form, cut, curves, residuals, (optima.budgets, optima.loss), line, prediction, len(kept),
-        parameters, prediction.reason,
-    )  # fmt: skip
+    seen = (optima.budgets, optima.loss)
+    return Examination(curves, residuals, seen, line, prediction, len(kept), parameters)
 
 
 def _candidates(rows: pd.DataFrame) -> float | None:

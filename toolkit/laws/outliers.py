@@ -35,12 +35,14 @@ class Outlier:
         loss: What it has.
         allowed: What the runs around it allow.
         reason: In words.
+        run: What a person calls it, where that is known.
     """
 
     row: int
     loss: float
     allowed: float
     reason: str
+    run: str = ""
 
 
 def outliers(

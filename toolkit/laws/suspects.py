@@ -25,12 +25,10 @@ class Suspects:
     """Outliers of a table.
 
     Attributes:
-        found: By the highest loss first; `row` is the position in the table, from 0.
-        names: What a person calls each: its `run`, else its row's number from 1.
+        found: By the highest loss first, named by their `run`, else by the row's number from 1.
     """
 
     found: tuple[Outlier, ...]
-    names: tuple[str, ...]
 
     def left(self, table: pd.DataFrame) -> pd.DataFrame:
         """The table without them; its rows keep their index, and so their numbers."""
@@ -44,8 +42,8 @@ class Suspects:
         if not self.found:
             return ""
         said = [
-            f"{name} (loss {one.loss:.4g}, where those around it allow {one.allowed:.4g})"
-            for name, one in zip(self.names, self.found, strict=True)
+            f"{one.run} (loss {one.loss:.4g}, where those around it allow {one.allowed:.4g})"
+            for one in self.found
         ][:SHOWN]
         rest = len(self.found) - len(said)
         more = f" and {rest} more" if rest else ""
@@ -80,19 +78,19 @@ def suspects(
         usable &= np.isfinite(each) & (each > 0)
     limit = chance(table)
     labels = table[apart].astype(str).to_numpy() if apart in table else np.full(len(table), "")
+    numbers = row_numbers(table)
+
+    def called(row: int) -> str:
+        return str(table["run"].iloc[row]) if "run" in table else f"row {numbers[row]}"
+
     found: list[Outlier] = []
     for label in np.unique(labels):
         rows = np.flatnonzero(usable & (labels == label))
         part = {role: each[rows] for role, each in values.items()}
         for one in outliers(**part, chance=limit):
-            found.append(replace(one, row=int(rows[one.row])))
-    found.sort(key=lambda one: -one.loss)
-    numbers = row_numbers(table)
-    names = tuple(
-        str(table["run"].iloc[one.row]) if "run" in table else f"row {numbers[one.row]}"
-        for one in found
-    )
-    return Suspects(tuple(found), names)
+            row = int(rows[one.row])
+            found.append(replace(one, row=row, run=called(row)))
+    return Suspects(tuple(sorted(found, key=lambda one: -one.loss)))
 
 
 def of_a_law(table: pd.DataFrame, form: str, columns: Columns, options: Options) -> Suspects:
@@ -101,7 +99,7 @@ def of_a_law(table: pd.DataFrame, form: str, columns: Columns, options: Options)
     names = [str(column) for column in table.columns]
     registered = FORMS[form].roles if form in FORMS else ()
     if "unique_tokens" in registered:
-        return Suspects((), ())
+        return Suspects(())
     if form in NAMES:
         roles = resolve(form, columns, names)
     else:  # A person's own expression.
@@ -116,12 +114,11 @@ def of_a_law(table: pd.DataFrame, form: str, columns: Columns, options: Options)
     needed = {"loss": roles["loss"], "budget": budget, "size": size}
     present = {role: name for role, name in needed.items() if name in names}
     if "loss" not in present:
-        return Suspects((), ())
+        return Suspects(())
     highest = ("loss", options.drop_highest_loss) if options.drop_highest_loss else None
     checked = check(table, present, keep=options.keep, drop_highest=highest)
     found = suspects(table.iloc[checked.rows], loss=roles["loss"], budget=budget, size=size)
-    rows = checked.rows
-    return Suspects(tuple(replace(one, row=int(rows[one.row])) for one in found.found), found.names)
+    return Suspects(tuple(replace(one, row=int(checked.rows[one.row])) for one in found.found))
 
 
 def effect(

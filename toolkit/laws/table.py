@@ -46,6 +46,14 @@ class Checked:
     rows: Rows
     dropped: tuple[Dropped, ...]
 
+    def without(self, table: pd.DataFrame, bad: Mask, reason: str) -> Checked:
+        """The same without those rows of the table (n,) that are `bad`, listed with the reason."""
+        if not bad.any():
+            return self
+        kept = {role: values[~bad] for role, values in self.columns.items()}
+        dropped = _dropped(table, self.rows[bad], reason)
+        return Checked(kept, self.rows[~bad], (*self.dropped, dropped))
+
     @property
     def warnings(self) -> tuple[str, ...]:
         return tuple(f"{_rows(d.count)} left out: {d.reason}" for d in self.dropped)
@@ -83,15 +91,13 @@ def check(
         if names.count(column) > 1:
             raise ToolkitError(f"the table has {names.count(column)} columns called {column!r}")
     left = np.ones(len(table), bool)
-    numbers = row_numbers(table)
     dropped: list[Dropped] = []
 
     def leave_out(bad: Mask, reason: str) -> None:
         bad = bad & left
         if bad.any():
-            rows = np.flatnonzero(bad)
-            dropped.append(Dropped(reason, len(rows), tuple(map(int, numbers[rows[:LISTED]]))))
-            left[rows] = False
+            dropped.append(_dropped(table, np.flatnonzero(bad), reason))
+            left[bad] = False
 
     if "status" in table.columns:
         leave_out((table["status"] != "finished").to_numpy(), UNFINISHED)
@@ -112,7 +118,7 @@ def check(
             beyond = 0 < values[first] < np.inf
             kind = f"numbers within {LEAST:g} and {MOST:g}" if beyond else "positive finite numbers"
             raise ToolkitError(
-                f"column {roles[role]!r} must hold {kind}; row {numbers[first]} "
+                f"column {roles[role]!r} must hold {kind}; row {row_numbers(table)[first]} "
                 f"holds {values[first]:g} ({_rows(wrong.size)} like it)"
             )
     if drop_highest is not None:
@@ -133,14 +139,9 @@ def check(
     return Checked(kept, np.flatnonzero(left), tuple(dropped))
 
 
-def leave_out(table: pd.DataFrame, checked: Checked, bad: Mask, reason: str) -> Checked:
-    """Checked columns of a table without the rows (n,) that are `bad`, listed with their reason."""
-    if not bad.any():
-        return checked
-    numbers = row_numbers(table)[checked.rows[bad]]
-    dropped = Dropped(reason, len(numbers), tuple(map(int, numbers[:LISTED])))
-    kept = {role: values[~bad] for role, values in checked.columns.items()}
-    return Checked(kept, checked.rows[~bad], (*checked.dropped, dropped))
+def _dropped(table: pd.DataFrame, rows: Rows, reason: str) -> Dropped:
+    numbers = row_numbers(table)[rows[:LISTED]]
+    return Dropped(reason, len(rows), tuple(map(int, numbers)))
 
 
 def _rows(count: int) -> str:

@@ -21,7 +21,7 @@ from toolkit.recipe.question import Question
 from toolkit.recipe.recommendation import Recipe, recommend_from
 from toolkit.recipe.settings import NAMED
 from toolkit.recipe.study import Study
-from toolkit.text import count, scientific
+from toolkit.text import count, scientific, table
 from toolkit.words import (
     bullet,
     loss,
@@ -211,17 +211,9 @@ def _predicted(study: Study, method: str, budget_flop: float, params: int, seeds
 def as_text(trial: Trial) -> str:
     """The test for a terminal: a line a configuration, then what came of the recipe."""
     head = ("", "decoder", "settings", "predicted", "interval", "measured", "runs", "regret")
-    rows = [head, *(_row(one) for one in trial.tried)]
-    width = [max(len(row[i]) for row in rows) for i in range(len(head))]
-    lines = [
-        "  ".join(
-            cell.ljust(w) if i < 3 else cell.rjust(w)
-            for i, (cell, w) in enumerate(zip(row, width, strict=True))
-        ).rstrip()
-        for row in rows
-    ]
+    rows = table(head, [_row(one) for one in trial.tried], left=3)
     title = f"The recipe put to the test at {scientific(trial.recipe.budget_flop, 3)} FLOP"
-    return "\n".join([title, "═" * len(title), *lines, "", *map(bullet, sentences(trial))])
+    return "\n".join([title, "═" * len(title), rows, "", *map(bullet, sentences(trial))])
 
 
 def _row(one: Tried) -> tuple[str, ...]:
