@@ -34,6 +34,8 @@ SINGLE_BLOCK = 3.0  # Times as far off the law as others may a decoder of one bl
 class Points:
     """Where a surface is asked: methods by number, and for each point its decoder and data.
 
+    Cells are such points, with what came of them.
+
     Attributes:
         method: (q,) numbers of methods.
         log_params: (q,). decoder: (q,) its number in the cells; -1 for one that was not tried, or
@@ -68,9 +70,6 @@ class JointLaw:
         self.capacity = slice(self.decay + 1, self.decay + 1 + effects)
         self.efficiency = slice(self.capacity.stop, self.capacity.stop + effects)
         self.size = self.efficiency.stop
-        self.points = Points(
-            cells.method, cells.log_params, cells.decoder, cells.log_pairs, cells.log_unique
-        )
 
     def prior(self, spread: Array, apart: Array) -> Prior:
         """The stated priors, decoders standing off by `spread` (B,), methods `apart` (B,) times."""
@@ -103,9 +102,9 @@ class JointLaw:
         return phi
 
     def __call__(self, phi: Array) -> tuple[Array, Array]:
-        return self.at(phi, self.points, slopes=True)
+        return self.at(phi, self.cells, slopes=True)
 
-    def at(self, phi: Array, p: Points, *, slopes: bool = False) -> tuple[Array, Array]:
+    def at(self, phi: Array, p: Points | Cells, *, slopes: bool = False) -> tuple[Array, Array]:
         """ln L (B, q) at points, and its derivatives (B, q, K), empty unless asked for."""
         part = {name: phi[:, place][:, p.method] for name, place in self.parts.items()}
         share = 1 / (1 + np.exp(-part["E"]))

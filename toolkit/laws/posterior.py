@@ -9,7 +9,7 @@ import numpy as np
 
 from toolkit.laws.cells import Cells
 from toolkit.laws.gauss_newton import Modes, Prior, fit_modes, log_density, log_evidence
-from toolkit.laws.joint import JointLaw, Points
+from toolkit.laws.joint import JointLaw
 from toolkit.laws.links import Link
 from toolkit.laws.optimiser import Array
 
@@ -66,11 +66,7 @@ class Posterior:
     def predict(self, top: Cells, drift: Array) -> Array:
         """(len(drift),) ln density that the fit gives to cells above its budgets."""
         law = self.law
-        value, slope = law.at(
-            self.modes.phi,
-            Points(top.method, top.log_params, top.decoder, top.log_pairs, top.log_unique),
-            slopes=True,
-        )
+        value, slope = law.at(self.modes.phi, top, slopes=True)
         spread = slope @ np.linalg.solve(self.modes.hessian, slope.transpose(0, 2, 1))
         beyond = top.log_flop - law.cells.log_flop.max()
         misfit = self.errors[:, :1] * np.exp(self.errors[:, 2:3] * beyond)

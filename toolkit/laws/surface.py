@@ -15,7 +15,7 @@ budget is predicted from those below it. The same test weighs the two links.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 import numpy as np
@@ -163,10 +163,7 @@ def _misfit(surface: Surface, method: str, decoder: int) -> Misfit:
     cells, (number, branches) = surface.cells, surface.branches[method]
     rows = (cells.decoder == decoder) & (cells.method == cells.methods.index(method))
     some = cells.only(rows)
-    points = Points(
-        np.full(len(some.runs), number), some.log_params, some.decoder, some.log_pairs,
-        some.log_unique,
-    )  # fmt: skip
+    points = replace(some, method=np.full(len(some.runs), number))
     kinds, kind = np.unique(
         np.concatenate([b.errors[:, [0, 2]] for b in branches]), axis=0, return_inverse=True
     )
