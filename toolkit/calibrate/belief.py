@@ -211,7 +211,7 @@ class _Fit:
     def _rest(self, phi: Array) -> Array:
         """(draws, n) what the law leaves of the runs."""
         with np.errstate(invalid="ignore"):  # What is no loss has no weight.
-            return np.asarray(self.law.cells.log_loss - self.law.at(phi, self.law.points)[0])
+            return np.asarray(self.law.cells.log_loss - self.law.at(phi, self.law.cells)[0])
 
     def _misfit(self, guess: int) -> Array:
         """(n, n) covariance of the runs about the law."""
@@ -251,7 +251,7 @@ def _fit(law: JointLaw, seen: Points, noise: float, lean: Prior | None) -> _Fit:
     prior = Prior(centre, covariance)
 
     def bent(phi: Array) -> tuple[Array, Array]:
-        value, slope = law.at(phi[:, :size], law.points, slopes=True)
+        value, slope = law.at(phi[:, :size], law.cells, slopes=True)
         own = np.broadcast_to(np.diag(felt), (len(phi), n, n))
         return value + felt * phi[:, size:], np.concatenate((slope, own), axis=2)
 
