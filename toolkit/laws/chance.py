@@ -28,6 +28,14 @@ def chance(table: pd.DataFrame) -> float:
     return math.log(most) if most > 0 else math.nan
 
 
+def number(table: pd.DataFrame, given: str | None = None) -> float | None:
+    """Over how many candidates the losses were taken, where a table or a text tells one number."""
+    name = given or USUAL
+    told = pd.to_numeric(table[name] if name in table.columns else [name], errors="coerce")
+    seen = np.unique(told[~np.isnan(told)])
+    return float(seen[0]) if len(seen) == 1 and seen[0] > 1 else None
+
+
 def candidates(table: pd.DataFrame, given: str | None) -> str | float:
     """The column that tells how many candidates there were, or their number.
 

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from toolkit.errors import ToolkitError
+from toolkit.laws import chance
 from toolkit.laws.fitting import Fit
 from toolkit.laws.heldout import Optima, Prediction, judge, optimal_losses
 from toolkit.laws.optimiser import Array, Mask
@@ -68,7 +69,7 @@ def examine(rows: pd.DataFrame, form: str, *, held_out: int, keep: Mask) -> Exam
             "hold out fewer budgets"
         )
     cut = float(budgets[-1 - held_out])
-    optima = Optima.of(kept, COLUMNS, _candidates(kept))
+    optima = Optima.of(kept, COLUMNS, chance.number(kept))
     prediction, law = judge(optima, cut, form, STARTS)
     curves = {m.budget_flop: _parabola(m.parabola) for m in optima.fitted.minima}
     line = (np.empty(0), np.empty(0))
@@ -88,12 +89,6 @@ def examine(rows: pd.DataFrame, form: str, *, held_out: int, keep: Mask) -> Exam
             residuals[here] = rows["loss"].to_numpy()[here] / fitted - 1
     seen = (optima.budgets, optima.loss)
     return Examination(curves, residuals, seen, line, prediction, len(kept), parameters)
-
-
-def _candidates(rows: pd.DataFrame) -> float | None:
-    """Over how many the losses were taken, where the table tells one number."""
-    known = set(rows["candidates"].dropna()) if "candidates" in rows.columns else set()
-    return float(known.pop()) if len(known) == 1 else None
 
 
 def _parabola(parabola: Parabola) -> tuple[Array, Array]:

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from toolkit.laws.forms.data_constrained import effective
 from toolkit.laws.optimiser import Array
 
 
@@ -46,9 +47,5 @@ LINKS = {
 
 def effective_data(log_pairs: Array, log_unique: Array, log_decay: Array) -> tuple[Array, Array]:
     """ln D' and its derivative by ln R, of ln D, ln U (infinite where there is no end of data)."""
-    decay = np.exp(log_decay)
-    repeats = np.expm1(np.clip(log_pairs - log_unique, 0.0, 50.0))
-    fade = np.exp(-repeats / decay)
-    worth = -decay * np.expm1(-repeats / decay)
-    value = np.minimum(log_pairs, log_unique) + np.log1p(worth)
-    return value, (worth - repeats * fade) / (1 + worth)
+    value, _, by_decay = effective(log_pairs, np.minimum(log_pairs, log_unique), log_decay)
+    return value, by_decay

@@ -158,16 +158,8 @@ def rollout(table: pd.DataFrame, columns: Columns, options: Options) -> Rollout:
     names = [str(c) for c in table.columns]
     roles = resolve(ISOFLOP, columns, names)
     checked = check(table, {k: roles[k] for k in ("params", "budget", "loss")}, keep=options.keep)
-    rows, name = table.iloc[checked.rows], columns.candidates or chance.USUAL
-    told = np.unique(pd.to_numeric(rows[name] if name in names else [name], errors="coerce"))
-    return roll(
-        rows,
-        candidates=float(told[0]) if len(told) == 1 and told[0] > 1 else None,
-        params=roles["params"],
-        tokens=roles["tokens"],
-        budget=roles["budget"],
-        loss=roles["loss"],
-    )
+    rows, told = table.iloc[checked.rows], {r: name for r, name in roles.items() if r != "x"}
+    return roll(rows, candidates=chance.number(rows, columns.candidates), **told)
 
 
 def _told(record: Any, *untold: str) -> dict[str, Any]:

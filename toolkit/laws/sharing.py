@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -78,24 +79,18 @@ def fit_joint(
             raise ToolkitError(f"{base.name} has no parameter {name!r}{nearest(name, base.names)}")
         if name in pinned:
             raise ToolkitError(f"{name} is pinned: nothing is left to share")
-    separate = {
-        name: fit(
-            base, x, y, pinned=pinned, objective=objective, starts=starts, resamples=resamples,
-            seed=seed,
-        )
-        for name, (x, y) in methods.items()
-    }  # fmt: skip
+    alike = partial(
+        fit, pinned=pinned, objective=objective, starts=starts, resamples=resamples, seed=seed
+    )
+    separate = {name: alike(base, x, y) for name, (x, y) in methods.items()}
     parts = [np.atleast_2d(np.asarray(x, float)) for x, _ in methods.values()]
     losses = [np.asarray(y, float) for _, y in methods.values()]
     label = np.repeat(np.arange(len(parts)), [len(y) for y in losses])
     # The method travels as one more input, e^0, e^1, ...: laws see logarithms.
     x, y = np.vstack([np.hstack(parts), np.exp(label)]), np.concatenate(losses)
     common = (*shared, *pinned)
-    joint = fit(
-        _joint_form(base, tuple(methods), common, float(label.mean())), x, y,
-        pinned=pinned, objective=objective, starts=starts, resamples=resamples, strata=label,
-        seed=seed,
-    )  # fmt: skip
+    form_of_all = _joint_form(base, tuple(methods), common, float(label.mean()))
+    joint = alike(form_of_all, x, y, strata=label)
     alone = sum(f.objective for f in separate.values())
     freedom = sum(f.freedom for f in separate.values())
     saved = joint.freedom - freedom

@@ -271,11 +271,7 @@ def _isoflop(
     checked = _check(table, needed, options)
     fitted = fit_isoflop(
         table.iloc[checked.rows],
-        x=roles["x"],
-        budget=roles["budget"],
-        loss=roles["loss"],
-        tokens=roles["tokens"],
-        params=roles["params"],
+        **roles,
         resamples=options.resamples,
         log_loss=objective == "lsq-log",
         seed=options.seed,
