@@ -45,24 +45,17 @@ def searched(study: Study) -> tuple[float, ...]:
 
 
 @kept(1)
-def _best_losses(study: Study) -> tuple[Array, dict[str, Array]]:
-    """Budgets (b,) and, by method, draws (R, b) of the loss with its best decoder at hand."""
-    budgets = searched(study)
-    asked = [Question(study, budget) for budget in budgets]
-    return np.array(budgets), {
-        m: np.stack([question.least(m) for question in asked], axis=1) for m in study.methods
-    }
-
-
-@kept(1)
 def crossings(study: Study) -> tuple[Crossing, ...]:
     """Of every two methods; kept, since they are the same for every budget asked."""
-    budgets, losses = _best_losses(study)
-    found = [_crossing(a, b, budgets, losses[a], losses[b]) for a, b in combinations(losses, 2)]
-    return tuple(each for each in found if each is not None)
+    budgets = searched(study)
+    asked = [Question(study, budget) for budget in budgets]
+    losses = {m: np.stack([each.least(m) for each in asked], axis=1) for m in study.methods}
+    return tuple(
+        _crossing(a, b, np.array(budgets), losses[a], losses[b]) for a, b in combinations(losses, 2)
+    )
 
 
-def _crossing(a: str, b: str, budgets: Array, la: Array, lb: Array) -> Crossing | None:
+def _crossing(a: str, b: str, budgets: Array, la: Array, lb: Array) -> Crossing:
     """The last change of sign of the predicted difference, and the same of every draw."""
     gap = np.log(la) - np.log(lb)
     middle = gap.mean(axis=0)
