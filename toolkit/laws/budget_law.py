@@ -108,8 +108,10 @@ def fit_power_law(
             f"a power law of {quantity} needs at least {POINTS_POWER} {points} and has "
             f"{len(budgets)}: {POINTS_POWER - len(budgets)} lacking"
         )
-        nothing, none = [UNKNOWN] * 3, np.empty((0, 3))
-        return PowerLaw(quantity, "too-few", reason, "power", *nothing, *given, freedom, none)
+        none = np.empty((0, 3))
+        return PowerLaw(
+            quantity, "too-few", reason, "power", UNKNOWN, UNKNOWN, UNKNOWN, *given, freedom, none
+        )
     if saturates and len(budgets) >= POINTS_SATURATING:
         found = fit("saturating", budgets, values, starts=STARTS, redrawn=draws)
         return loss_law(found, quantity, sources, freedom)
@@ -129,7 +131,8 @@ def fit_power_law(
         Estimate.of(value, column, freedom) for value, column in zip(best, redrawn.T, strict=True)
     )
     with np.errstate(over="ignore"):
-        coefficient = Estimate(*map(float, np.exp([level.value, level.low, level.high])))
+        value, low, high = np.exp([level.value, level.low, level.high])
+    coefficient = Estimate(float(value), float(low), float(high))
     return PowerLaw(
         quantity,
         status,

@@ -90,8 +90,8 @@ def better_at(first: str, second: str, one: PowerLaw, two: PowerLaw, budget_flop
     gaps = -gaps if swap else gaps
     known = gaps[~np.isnan(gaps)]
     support = float((known > 0).mean()) if known.size else math.nan
-    freedom, beyond = min(one.freedom, two.freedom), a.extrapolated or b.extrapolated
-    gap = Estimate.of(abs(b.value - a.value), gaps, freedom, beyond)
+    freedom, outside = min(one.freedom, two.freedom), a.extrapolated or b.extrapolated
+    gap = Estimate.of(abs(b.value - a.value), gaps, freedom, outside)
     settled = gap.low > 0
     reach = f"by {gap.value:.3g} (95 % interval {gap.low:.3g} to {gap.high:.3g})"
     doubt = "" if settled else ", which the data does not settle"

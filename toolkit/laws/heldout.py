@@ -144,7 +144,7 @@ class Optima:
 
     @classmethod
     def of(cls, table: pd.DataFrame, names: dict[str, str], candidates: float | None) -> Optima:
-        fitted = fit_isoflop(table, x=names["params"], **names, resamples=0)
+        fitted = fit_isoflop(table, x=names["params"], **names, resamples=0, log_loss=False, seed=0)
         if len(fitted.minima) < 2:
             raise ToolkitError(
                 "predicting held-out budgets needs at least two budgets; the table has one"

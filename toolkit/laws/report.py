@@ -158,8 +158,15 @@ def rollout(table: pd.DataFrame, columns: Columns, options: Options) -> Rollout:
     names = [str(c) for c in table.columns]
     roles = resolve(ISOFLOP, columns, names)
     checked = check(table, {k: roles[k] for k in ("params", "budget", "loss")}, keep=options.keep)
-    rows, told = table.iloc[checked.rows], {r: name for r, name in roles.items() if r != "x"}
-    return roll(rows, candidates=chance.number(rows, columns.candidates), **told)
+    rows = table.iloc[checked.rows]
+    return roll(
+        rows,
+        candidates=chance.number(rows, columns.candidates),
+        params=roles["params"],
+        tokens=roles["tokens"],
+        budget=roles["budget"],
+        loss=roles["loss"],
+    )
 
 
 def _told(record: Any, *untold: str) -> dict[str, Any]:
