@@ -80,6 +80,7 @@ def test_a_gguf_becomes_a_plain_folder_with_its_weights_and_tokens(tmp_path):
     plain = decoders.load_tokenizer(decoders.find("small-7k"))
     text = "def mean(values):\n    return sum(values)"
     assert tokenizer(text)["input_ids"] == plain(text)["input_ids"]
+    assert tokenizer.clean_up_tokenization_spaces is False
     assert (tokenizer.eos_token, tokenizer.pad_token) == ("<|im_end|>", "<|im_end|>")
 
 

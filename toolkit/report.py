@@ -29,7 +29,7 @@ from toolkit.recipe.trial import Trial, put_to_test
 from toolkit.recipe.truncation import truncations
 from toolkit.runs import write_atomically
 from toolkit.scores import FILE as SCORES
-from toolkit.scores import Score, read_scores
+from toolkit.scores import Score, contents, read_scores
 from toolkit.tables import Reading, read_table
 from toolkit.tables.published import table_path
 from toolkit.text import count, scientific
@@ -260,7 +260,8 @@ def scores_table(sweep: str | Path) -> pd.DataFrame | None:
         runs = [s for s in these if s.kind == "run"]
         if runs:
             cells["the best run"] = said(max(runs, key=lambda s: s.value).estimate, loss)
-        columns[f"{task}, {main}"] = cells
+        mixed = len(contents(scores, task) - {""}) > 1
+        columns[f"{task}, {main}{' (of different contents)' * mixed}"] = cells
     table = read_table(sweep)
     if HELD_OUT in columns and table["mrr"].notna().any():
         columns[HELD_OUT]["the best run"] = loss(float(table["mrr"].max()))

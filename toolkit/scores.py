@@ -20,6 +20,10 @@ FILE = "scores.csv"
 KINDS = ("run", "untuned", "other")
 
 
+class NoScore(ToolkitError):
+    """An encoder has no score on a task, for a reason of its own; others may have one."""
+
+
 @dataclass(frozen=True)
 class Scores:
     """What an encoder came to on one task.
@@ -48,6 +52,7 @@ class Score:
         encoder: A run's name, a decoder's, or another encoder's. kind: run, untuned or other.
         task, measure: Of what. value, low, high: With the 95 % interval.
         count, unit, note: As of `Scores`.
+        content: A fingerprint of what the task held; empty where that was not noted.
     """
 
     encoder: str
@@ -60,6 +65,7 @@ class Score:
     count: int
     unit: str
     note: str = ""
+    content: str = ""
 
     @property
     def estimate(self) -> Estimate:
@@ -67,8 +73,8 @@ class Score:
         return Estimate(self.value, self.low, self.high)
 
 
-def rows(encoder: str, kind: str, scores: Scores) -> list[Score]:
-    """The rows of one encoder's scores on one task, the main measure first."""
+def rows(encoder: str, kind: str, scores: Scores, content: str = "") -> list[Score]:
+    """The rows of one encoder's scores on one task of this content, the main measure first."""
     order = sorted(scores.measures, key=lambda name: name != scores.main)
     return [
         Score(
@@ -82,9 +88,15 @@ def rows(encoder: str, kind: str, scores: Scores) -> list[Score]:
             scores.count,
             scores.unit,
             scores.note,
+            content,
         )
         for name in order
     ]
+
+
+def contents(scores: Iterable[Score], task: str) -> set[str]:
+    """Fingerprints of what a task held when it was judged; an empty one where none was noted."""
+    return {score.content for score in scores if score.task == task}
 
 
 def as_csv(table: Iterable[Score]) -> str:
@@ -107,7 +119,7 @@ def read_scores(path: Path) -> list[Score]:
         with open(path, encoding="utf-8-sig", newline="") as file:
             found = {}
             lines = csv.DictReader(file)
-            absent = [f.name for f in fields(Score) if f.name not in (lines.fieldnames or ())]
+            absent = [name for name in _NEEDED if name not in (lines.fieldnames or ())]
             if absent:
                 raise ToolkitError(f"{path}, line 1, lacks the columns {', '.join(absent)}")
             for number, row in enumerate(lines, 2):
@@ -122,8 +134,11 @@ def read_scores(path: Path) -> list[Score]:
     return list(found.values())
 
 
+_NEEDED = tuple(f.name for f in fields(Score) if f.name != "content")  # Older tables have none.
+
+
 def _score(row: dict[str, str | None], where: str) -> Score:
-    absent = [field.name for field in fields(Score) if row.get(field.name) is None]
+    absent = [name for name in _NEEDED if row.get(name) is None]
     if absent or None in row:
         raise ToolkitError(f"{where} has not the columns of a score ({absent or 'too many cells'})")
     words = {name: value or "" for name, value in row.items()}
@@ -147,4 +162,5 @@ def _score(row: dict[str, str | None], where: str) -> Score:
         count=count,
         unit=words["unit"],
         note=words["note"],
+        content=words.get("content", ""),
     )

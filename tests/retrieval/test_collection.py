@@ -31,6 +31,27 @@ def test_it_is_the_same_when_written_and_read_again(folder, tmp_path):
     )  # fmt: skip
 
 
+@pytest.mark.parametrize(
+    ("file", "text"),
+    [
+        ("corpus.jsonl", '{"_id": "d4", "text": "another"}\n'),
+        ("queries.jsonl", '{"_id": "q2", "text": "another"}\n'),
+        ("qrels/test.tsv", "q2\td1\t1\n"),
+    ],
+)
+def test_its_fingerprint_changes_with_what_it_holds_and_not_with_the_order(folder, file, text):
+    path = folder / file
+    first, *lines = path.read_text().splitlines()
+    before = read_collection(folder).fingerprint
+    head, rest = ([first], lines) if file.endswith("tsv") else ([], [first, *lines])
+    path.write_text("\n".join([*head, *rest[::-1]]) + "\n")
+    assert read_collection(folder).fingerprint == before
+    own = read_collection(folder, own=True).fingerprint
+    key = text.split('"')[3] if "jsonl" in file else "q2\td2"
+    path.write_text("\n".join([*head, *(r for r in rest if key not in r)]) + "\n" + text)
+    assert len({before, own, read_collection(folder).fingerprint}) == 3
+
+
 def test_the_measures_are_those_of_the_textbook_on_a_ranking_by_hand():
     judgements = {"q": {"a": 2, "b": 1, "c": 0}}
     each = of_each_query(judgements, {"q": {"c": 3.0, "a": 2.0, "x": 1.0, "b": 0.5}})

@@ -1,5 +1,6 @@
 """Loss and score of the same runs: how far one predicts the other, and run zero beside both."""
 
+import itertools
 import json
 from dataclasses import replace
 
@@ -9,11 +10,16 @@ import pytest
 
 from tests.sweeps import record
 from toolkit.cli import main
+from toolkit.commands.downstream import as_text
 from toolkit.errors import ToolkitError
+from toolkit.figures.downstream import score_by_loss
 from toolkit.recipe.downstream import by_score, downstream, scored
 from toolkit.recipe.study import Study
+from toolkit.retrieval.similarity import Judged, correlate
+from toolkit.retrieval.sweep_scores import _still_true
+from toolkit.retrieval.tasks import find
 from toolkit.runs import RunConfig, table_csv
-from toolkit.scores import Score, as_csv, read_scores
+from toolkit.scores import NoScore, Score, as_csv, read_scores
 
 SIZES = {"small-7k": 6592, "small-15k": 14496, "small-38k": 38176}
 
@@ -98,6 +104,60 @@ def test_the_table_of_scores_survives_its_file_and_damage_is_told_by_line(tmp_pa
         read_scores(tmp_path / "none" / "scores.csv")
 
 
+@pytest.mark.parametrize(
+    ("side", "told"), [("scores", "all 24 scores are 0.3333"), ("losses", "all 24 losses are 2")]
+)
+def test_where_one_side_is_constant_no_correlation_is_told_and_why(tmp_path, side, told):
+    rows, scores = made_up(lambda loss: 1 / 3 if side == "scores" else 1 / loss)
+    table = table_of(rows, tmp_path)
+    if side == "losses":
+        table["loss"] = 2.0
+    found = downstream(table, scores, "animals", draws=50)
+    assert found.untold == f"{told}, which has no order"
+    text = as_text(found)
+    assert f"Spearman's correlation cannot be told: {told}" in text and "nan" not in text
+    title = score_by_loss(found).axes[0].get_title()
+    assert told in title and "nan" not in title
+
+
+def test_an_encoder_to_which_all_texts_are_one_has_no_rank_correlation():
+    judged = Judged("lee", ("a", "b", "c"), np.array([[0, 1], [0, 2]]), np.array([1.0, 2.0]))
+    with pytest.raises(NoScore, match=r"on lee cannot be told: all 2 cosines are 1, which has no"):
+        correlate(judged, np.tile([[1.0, 0.0]], (3, 1)))
+
+
+def noted(scores, *contents):
+    """The same scores, of these contents in turn."""
+    return [
+        replace(score, content=content)
+        for score, content in zip(scores, itertools.cycle(contents), strict=False)
+    ]
+
+
+def test_scores_of_different_contents_are_not_compared(tmp_path):
+    rows, scores = made_up(lambda loss: 1 / loss)
+    table = table_of(rows, tmp_path)
+    with pytest.raises(ToolkitError, match=r"are of 2 different contents .* again: .* evaluate"):
+        downstream(table, noted(scores, "one", "two"), "animals", draws=50)
+    assert downstream(table, noted(scores, "one"), "animals", draws=50).content_note == ""
+    half = downstream(table, noted(scores, "one", ""), "animals", draws=50)
+    assert half.content_note.startswith("12 of the scores on animals were made before its content")
+
+
+def test_scores_without_a_note_of_their_content_are_read_kept_and_told(folder, tmp_path):
+    _, scores = made_up(lambda loss: 1 / loss)
+    path, said = tmp_path / "scores.csv", []
+    path.write_text("\n".join(line.rpartition(",")[0] for line in as_csv(scores).splitlines()))
+    old = read_scores(path)
+    assert old == scores
+    task = find(str(folder))
+    assert _still_true(old, [task], said.append) == old
+    assert "25 encoders were judged on animals before its content was noted" in said[0]
+    assert _still_true(noted(old, "gone", task.content), [task], said.append) == [
+        score for score in noted(old, "gone", task.content) if score.content != "gone"
+    ]
+
+
 @pytest.mark.slow
 def test_a_sweep_is_judged_with_its_decoders_untuned_and_only_what_is_missing(
     easy, folder, tmp_path, capsys, monkeypatch
@@ -128,6 +188,11 @@ def test_a_sweep_is_judged_with_its_decoders_untuned_and_only_what_is_missing(
     assert scores["small-7k", "held-out", "loss"].value > min(r.loss for r in records)
     assert main(["evaluate", str(sweep), str(folder)]) == 0
     assert capsys.readouterr().err == ""
+    (folder / "qrels" / "test.tsv").write_text("q2\td2\t1\n")
+    assert main(["evaluate", str(sweep), str(folder)]) == 0
+    told = capsys.readouterr().err
+    assert "animals has changed since 5 encoders were judged on it: again" in told
+    assert told.count(" on animals\n") == 5
     figure = tmp_path / "figure.png"
     assert main(["downstream", str(sweep), "--task", "animals", "--figure", str(figure)]) == 0
     assert "Spearman" in capsys.readouterr().out and figure.stat().st_size > 10_000

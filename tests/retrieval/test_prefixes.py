@@ -142,6 +142,29 @@ def test_a_kept_run_scores_what_its_record_says_and_its_file_is_embedded(
         cli.main([*command, "--side", "document"])
 
 
+def test_held_out_texts_are_told_as_they_were_whatever_their_tokenizer_would_clean(
+    easy, encoder, monkeypatch
+):
+    """transformers warns where a tokenizer is to clean texts up, and one that is no BPE does."""
+    from transformers import tokenization_utils_tokenizers as theirs
+
+    from toolkit import decoders
+
+    def cleaning(decoder, load_tokenizer=decoders.load_tokenizer):
+        tokenizer = load_tokenizer(decoder)
+        tokenizer.clean_up_tokenization_spaces = True
+        return tokenizer
+
+    def warned(message):
+        raise AssertionError(message)
+
+    config = RunConfig.from_dict({**easy, **PREFIXES})
+    expected = held_out_scores(encoder, config)
+    monkeypatch.setattr(decoders, "load_tokenizer", cleaning)
+    monkeypatch.setattr(theirs.logger, "warning_once", warned)
+    assert held_out_scores(encoder, config) == expected
+
+
 def test_an_untuned_decoder_is_read_with_the_prefixes_of_the_sweep_s_runs():
     assert set(PREFIXES) | {"prefix_in_pooling"} <= set(READING)
 

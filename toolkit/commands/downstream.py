@@ -70,6 +70,8 @@ def _plain(found: Downstream) -> dict[str, Any]:
         "task": found.task,
         "measure": found.measure,
         "correlation": as_json(found.correlation),
+        "untold": found.untold,
+        "content_note": found.content_note,
         "preferences": as_json(found.preferences),
         "untuned": found.zero,
         "other": found.other,
@@ -80,11 +82,10 @@ def _plain(found: Downstream) -> dict[str, Any]:
 
 def as_text(found: Downstream) -> str:
     """The answer for a terminal: the correlation, run zero, and where the best sizes differ."""
-    rho = found.correlation
     best = found.runs.sort_values("score").iloc[-1]
     lines = [
         f"{found.task}, {found.measure}: loss and score of {len(found.runs)} runs",
-        f"Spearman {rho.value:.3f} ({rho.low:.3f} to {rho.high:.3f}); -1: the loss tells all",
+        _correlation(found),
         f"best tuned {best['score']:.3f}: {best['run']}",
     ]
     for name, value in [*found.zero.items(), *found.other.items()]:
@@ -103,6 +104,15 @@ def as_text(found: Downstream) -> str:
     ]
     if rows:
         lines += ["", table(["", "method", "budget", "by loss", "by score", ""], rows)]
+    if found.content_note:
+        lines += ["", found.content_note]
     if found.law_note:
         lines += ["", f"no laws of both: {found.law_note}"]
     return "\n".join(lines)
+
+
+def _correlation(found: Downstream) -> str:
+    if found.untold:
+        return f"Spearman's correlation cannot be told: {found.untold}"
+    rho = found.correlation
+    return f"Spearman {rho.value:.3f} ({rho.low:.3f} to {rho.high:.3f}); -1: the loss tells all"

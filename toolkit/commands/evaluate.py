@@ -45,7 +45,7 @@ def run(args: argparse.Namespace) -> int:
     from toolkit.retrieval.encoders import find_encoder
     from toolkit.retrieval.sweep_scores import score_sweep
     from toolkit.retrieval.tasks import find
-    from toolkit.scores import rows
+    from toolkit.scores import NoScore, rows
     from toolkit.sweep.plan import FILE
     from toolkit.values import repeated
 
@@ -60,7 +60,12 @@ def run(args: argparse.Namespace) -> int:
         encoder = find_encoder(args.encoder)
         scores = []
         for task in tasks:
-            scores += rows(args.encoder, "other", task.scores(encoder))
+            try:
+                scores += rows(args.encoder, "other", task.scores(encoder), task.content)
+            except NoScore as error:
+                _say(str(error))
+        if not scores:
+            return 2
     if args.json:
         print(json.dumps([_plain(score) for score in scores], indent=1, ensure_ascii=False))
     else:

@@ -90,5 +90,6 @@ def convert(gguf: Path, target: Path) -> None:
     plain = LlamaForCausalLM(LlamaConfig.from_dict(values))
     plain.load_state_dict(read.state_dict())
     tokenizer.eos_token = tokenizer.pad_token = _END_OF_TEXT  # transformers takes the first's
+    tokenizer.clean_up_tokenization_spaces = False  # Said of no GGUF; of BPE it makes no sense.
     plain.save_pretrained(target)
     tokenizer.save_pretrained(target)

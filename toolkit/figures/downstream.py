@@ -35,6 +35,7 @@ def score_by_loss(found: Downstream) -> Figure:
         handles.append(ax.axhline(value, color=INK, ls="--", lw=1.4, label=name))
     ax.set(xlabel=LOSS, ylabel=f"{found.task}: {found.measure}")
     rho = found.correlation
-    ax.set_title(f"Spearman {rho.value:.2f} ({rho.low:.2f} to {rho.high:.2f})")
+    told = f"Spearman {rho.value:.2f} ({rho.low:.2f} to {rho.high:.2f})"
+    ax.set_title(f"No correlation: {found.untold}" if found.untold else told)
     ax.legend(handles=handles, loc="upper left", bbox_to_anchor=(1, 1))
     return figure

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from scipy.stats import rankdata
@@ -36,6 +36,14 @@ def spearman(
         rows = np.repeat(np.arange(len(x)), weights)
         draws[number] = _pearson(rankdata(x[rows]), rankdata(y[rows]))
     return Estimate.of(_pearson(rankdata(x), rankdata(y)), draws, size - 1)
+
+
+def why_untold(sides: Mapping[str, Sequence[float] | np.ndarray]) -> str:
+    """Why the two sides, by what their numbers are called, have no rank correlation; else empty."""
+    for name, values in sides.items():
+        if len(set(map(float, values))) == 1:
+            return f"all {len(values):,} {name} are {float(values[0]):.4g}, which has no order"
+    return ""
 
 
 def _pearson(x: np.ndarray, y: np.ndarray) -> float:

@@ -14,12 +14,12 @@ from dataclasses import dataclass
 import pandas as pd
 
 from toolkit.errors import ToolkitError, nearest
-from toolkit.laws.correlation import spearman
+from toolkit.laws.correlation import spearman, why_untold
 from toolkit.laws.estimate import Estimate
 from toolkit.laws.table import check
 from toolkit.recipe.recommendation import recommend_from
 from toolkit.recipe.study import Study
-from toolkit.scores import Score
+from toolkit.scores import Score, contents
 from toolkit.values import repeated
 
 LEAST = 4  # Runs: of three any order is likely.
@@ -55,6 +55,8 @@ class Downstream:
         preferences: At every method and budget tried, and by the laws of both.
         zero: The score of each decoder untuned. other: Of encoders from elsewhere.
         law_note: Why there are no laws to compare, if so.
+        untold: Why there is no correlation, if so: one side is constant.
+        content_note: What is not known of what the scores are of, if so.
     """
 
     task: str
@@ -65,6 +67,8 @@ class Downstream:
     zero: dict[str, float]
     other: dict[str, float]
     law_note: str = ""
+    untold: str = ""
+    content_note: str = ""
 
 
 def downstream(
@@ -83,9 +87,11 @@ def downstream(
         draws: Of the laws that are compared.
 
     Raises:
-        ToolkitError: There is no such task or measure, or too few runs have a score.
+        ToolkitError: There is no such task or measure, too few runs have a score, or the scores
+            are of different contents of the task.
     """
     measure = _measure(scores, task, measure)
+    content_note = _content(scores, task)
     runs = scored(table, scores, task, measure)
     try:
         law, note = _by_laws(table, runs, draws), ""
@@ -101,6 +107,29 @@ def downstream(
         zero={s.encoder: s.value for s in these if s.kind == "untuned"},
         other={s.encoder: s.value for s in these if s.kind == "other"},
         law_note=note,
+        untold=why_untold({"losses": runs["loss"].to_numpy(), "scores": runs["score"].to_numpy()}),
+        content_note=content_note,
+    )
+
+
+def _content(scores: Sequence[Score], task: str) -> str:
+    """Make sure that all scores are of one content of the task; says if that is not known of some.
+
+    Raises:
+        ToolkitError: They are not.
+    """
+    found = contents(scores, task)
+    if len(found - {""}) > 1:
+        raise ToolkitError(
+            f"the scores on {task} are of {len(found - {''})} different contents of it and cannot "
+            f"be compared; judge the sweep on {task} again: python -m toolkit evaluate"
+        )
+    if len(found) == 1:
+        return ""
+    rest = sum(not score.content for score in scores if score.task == task)
+    return (
+        f"{rest} of the scores on {task} were made before its content was noted: whether they are "
+        "of the same is not known"
     )
 
 

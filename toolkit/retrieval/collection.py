@@ -7,6 +7,7 @@ A collection of one's own is a folder in the layout of BEIR (Thakur et al. 2021,
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 from collections.abc import Iterator
@@ -50,6 +51,16 @@ class Collection:
     judgements: dict[str, dict[str, int]]
     own: bool = False
     unjudged: int = 0
+
+    @property
+    def fingerprint(self) -> str:
+        """A digest that changes when a text or a judgement does, whatever their order."""
+        digest = hashlib.sha256(str(self.own).encode())
+        for part in (self.documents, self.queries, self.judgements):
+            digest.update(b"\n")
+            for key in sorted(part):
+                digest.update(json.dumps([key, part[key]], sort_keys=True).encode())
+        return digest.hexdigest()[:16]
 
 
 def read_collection(

@@ -34,7 +34,8 @@ def mteb_task(name: str) -> Task:
     except KeyError as error:
         known = sorted(each.metadata.name for each in mteb.get_tasks())
         raise ToolkitError(f"MTEB has no task {name!r}{nearest(name, known)}") from error
-    return Task(f"{MTEB}{name}", lambda encoder: mteb_scores(encoder, task))
+    revision = str(task.metadata.dataset.get("revision", ""))[:16]
+    return Task(f"{MTEB}{name}", lambda encoder: mteb_scores(encoder, task), revision)
 
 
 def mteb_scores(encoder: Encodes, task: Any) -> Scores:

@@ -57,6 +57,12 @@ def packages() -> tuple[str, ...]:
     return tuple(p for p in apart.PACKAGES if find_spec(MODULES.get(p, p)) is not None)
 
 
+def fingerprint() -> str:
+    """A digest that changes when the collection does: the packages' versions and how it is made."""
+    identity = f"{_VERSION} {packages()} {docstrings.fingerprint(packages())}"
+    return hashlib.sha256(identity.encode()).hexdigest()[:16]
+
+
 @cache
 def collection() -> Collection:
     """The collection, mined once by a process of its own and then read from the cache.
@@ -67,9 +73,7 @@ def collection() -> Collection:
     """
     if not packages():
         raise ToolkitError(f"{NAME} needs some of the packages {', '.join(apart.PACKAGES)}")
-    identity = f"{_VERSION} {packages()} {docstrings.fingerprint(packages())}"
-    digest = hashlib.sha256(identity.encode()).hexdigest()[:16]
-    folder = cache_folder() / f"{NAME}-{digest}"
+    folder = cache_folder() / f"{NAME}-{fingerprint()}"
     if not (folder / "qrels" / "test.tsv").is_file():
         _mine_apart(folder)
     return replace(read_collection(folder, own=True), name=NAME)

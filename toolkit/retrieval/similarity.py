@@ -14,8 +14,8 @@ from functools import cache
 import numpy as np
 
 from toolkit.errors import SurroundingsError, ToolkitError
-from toolkit.laws.correlation import spearman
-from toolkit.scores import Scores
+from toolkit.laws.correlation import spearman, why_untold
+from toolkit.scores import NoScore, Scores
 from toolkit.wheels import Wheel, fetch
 
 GENSIM = Wheel(
@@ -101,9 +101,14 @@ def correlate(judged: Judged, vectors: np.ndarray) -> Scores:
 
     Args:
         vectors: Of unit length, of the set's texts; shape [texts, h].
+
+    Raises:
+        NoScore: All cosines, or all judgements, are equal.
     """
     first, second = judged.pairs.T
     cosines = np.einsum("ph,ph->p", vectors[first], vectors[second])
+    if untold := why_untold({"cosines": cosines, "judgements": judged.human}):
+        raise NoScore(f"Spearman's correlation on {judged.name} cannot be told: {untold}")
     estimate = spearman(cosines, judged.human, groups=judged.pairs if judged.every else None)
     size, unit = (len(judged.texts), "texts") if judged.every else (len(judged.pairs), "pairs")
     return Scores(judged.name, MEASURE, {MEASURE: estimate}, size, unit)

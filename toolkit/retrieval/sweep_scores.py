@@ -21,7 +21,7 @@ from toolkit.retrieval.encoders import MINILM, Encodes, minilm
 from toolkit.retrieval.measures import mean_of
 from toolkit.retrieval.tasks import Task
 from toolkit.runs import RunConfig, write_atomically
-from toolkit.scores import FILE, Score, Scores, as_csv, read_scores, rows
+from toolkit.scores import FILE, NoScore, Score, Scores, as_csv, read_scores, rows
 from toolkit.sweep.plan import Plan, read_plan
 
 HELD_OUT = "held-out"
@@ -51,6 +51,8 @@ def score_sweep(
 ) -> list[Score]:
     """Judge a sweep's encoders on tasks and on its held-out set, and keep the table.
 
+    What was judged on another content of a task is judged anew.
+
     Args:
         again: Make what is there already anew. said: Told what is being done, and what cannot be.
 
@@ -59,7 +61,8 @@ def score_sweep(
     """
     plan = read_plan(folder)
     path = plan.folder / FILE
-    table = {} if again or not path.is_file() else {_key(s): s for s in read_scores(path)}
+    old = [] if again or not path.is_file() else read_scores(path)
+    table = {_key(s): s for s in _still_true(old, tasks, said)}
     for one in contenders(plan):
         wanted = [task for task in tasks if not _has(table, one.name, task.name)]
         zero = one.kind != "run" and not _has(table, one.name, HELD_OUT)
@@ -73,15 +76,38 @@ def score_sweep(
         except SurroundingsError as error:
             said(f"left out: {error}")
             continue
-        found = [held_out_scores(encoder, one.config)] if zero else []
+        found = rows(one.name, one.kind, held_out_scores(encoder, one.config)) if zero else []
         for task in wanted:
-            scores = task.scores(encoder)
+            try:
+                scores = task.scores(encoder)
+            except NoScore as error:
+                said(f"left out: {one.name}: {error}")
+                continue
             note = _overlap(one) if task.name == "see-also" else ""
-            found.append(replace(scores, note="; ".join(filter(None, (scores.note, note)))))
-        for scores in found:
-            table |= {_key(row): row for row in rows(one.name, one.kind, scores)}
+            scores = replace(scores, note="; ".join(filter(None, (scores.note, note))))
+            found += rows(one.name, one.kind, scores, task.content)
+        table |= {_key(row): row for row in found}
         write_atomically(path, as_csv(table.values()))
     return list(table.values())
+
+
+def _still_true(
+    scores: Sequence[Score], tasks: Sequence[Task], said: Callable[[str], None]
+) -> list[Score]:
+    """The scores without those on a task whose content is another by now, which is told."""
+    kept = list(scores)
+    for task in (task for task in tasks if task.content):
+        on = {s.encoder: s for s in kept if s.task == task.name and s.content != task.content}
+        unknown = {name for name, score in on.items() if not score.content}
+        if stale := on.keys() - unknown:
+            said(f"{task.name} has changed since {len(stale)} encoders were judged on it: again")
+            kept = [s for s in kept if s.task != task.name or s.encoder not in stale]
+        if unknown:
+            said(
+                f"{len(unknown)} encoders were judged on {task.name} before its content was noted: "
+                "taken to be the same (--again makes all scores anew)"
+            )
+    return kept
 
 
 def contenders(plan: Plan) -> Iterator[Contender]:
@@ -135,7 +161,9 @@ def held_out_scores(encoder: Encodes, config: RunConfig) -> Scores:
     for side, texts in (("query", held_out.queries), ("positive", held_out.positives)):
         bounds = texts.offsets
         ids = [texts.ids[a:b].tolist() for a, b in pairwise(bounds)]
-        plain = tokenizer.batch_decode(ids, skip_special_tokens=True)
+        plain = tokenizer.batch_decode(
+            ids, skip_special_tokens=True, clean_up_tokenization_spaces=False
+        )
         sides.append(torch.from_numpy(encoder.encode(plain, side=side)))
     found = evaluation_of(sides[0], sides[1], held_out, temperature=config.temperature)
     similarity = sides[0] @ sides[1].T

@@ -22,10 +22,11 @@ MTEB = "mteb:"
 
 @dataclass(frozen=True)
 class Task:
-    """Something to judge encoders on: its name, and how."""
+    """Something to judge encoders on: its name, how, and a fingerprint of what it holds."""
 
     name: str
     scores: Callable[[Encodes], Scores]
+    content: str = ""
 
 
 def _see_also(encoder: Encodes) -> Scores:
@@ -52,7 +53,9 @@ def find(name: str, *, split: str | None = None, own: bool = False) -> Task:
         ToolkitError: There is no such task, or the collection is wrong; file and line are named.
     """
     if name in NAMED:
-        return Task(name, NAMED[name])
+        mined = name == see_also.NAME
+        content = see_also.fingerprint() if mined else similarity.GENSIM.sha256[:16]
+        return Task(name, NAMED[name], content)
     if name.startswith(MTEB):
         from toolkit.retrieval.mteb_tasks import mteb_task
 
@@ -61,7 +64,9 @@ def find(name: str, *, split: str | None = None, own: bool = False) -> Task:
         known = (*NAMED, f"{MTEB}NAME", "a folder with corpus.jsonl, queries.jsonl and qrels/")
         raise ToolkitError(f"unknown task {name!r}{nearest(name, known)}")
     collection = read_collection(name, split=split, own=own)
-    return Task(collection.name, lambda encoder: search_scores(encoder, collection))
+    return Task(
+        collection.name, lambda encoder: search_scores(encoder, collection), collection.fingerprint
+    )
 
 
 def search_scores(encoder: Encodes, collection: Collection, note: str = "") -> Scores:
