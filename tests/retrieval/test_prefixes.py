@@ -11,7 +11,7 @@ from toolkit.errors import ToolkitError
 from toolkit.pairs.texts import TextFile
 from toolkit.retrieval import tasks
 from toolkit.retrieval.collection import read_collection
-from toolkit.retrieval.encoders import Elsewhere
+from toolkit.retrieval.elsewhere import Elsewhere
 from toolkit.retrieval.searching import search
 from toolkit.retrieval.similarity import Judged
 from toolkit.retrieval.sweep_scores import READING, held_out_scores

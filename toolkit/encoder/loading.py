@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from toolkit.encoder.encoder import Encoder
-from toolkit.errors import ToolkitError
+from toolkit.errors import SurroundingsError, ToolkitError
 from toolkit.runs import RunConfig, RunRecord, as_made, read_record
 
 if TYPE_CHECKING:
@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 EXPORTED = "toolkit.json"  # In an exported folder: the run's configuration and its record.
 MODULES = "modules.json"  # What a folder of sentence-transformers has.
+OF_SENTENCE_TRANSFORMERS = "config_sentence_transformers.json"
+_TRACES = (OF_SENTENCE_TRANSFORMERS, "sentence_bert_config.json", "1_Pooling")
 _RUN, _SWEEP = ("record.json", "config.json"), "sweep.yaml"
 
 
@@ -38,6 +40,7 @@ def load(source: str | Path, **settings: object) -> Encoder:
     if not isinstance(source, (str, Path)):
         raise ToolkitError(f"an encoder is named by a text or a path, not by {source!r:.60}")
     folder = Path(source)
+    check_readable(folder)
     config = run_config(folder)
     exported = None if config else _exported(folder)
     if settings and (config or exported):
@@ -53,9 +56,30 @@ def load(source: str | Path, **settings: object) -> Encoder:
             f"{folder} is a model of sentence-transformers, whose pooling and prompts are not read "
             f'here: SentenceTransformer("{folder}") does; embed, search and evaluate take it'
         )
+    if not settings and any((folder / name).exists() for name in _TRACES):
+        raise ToolkitError(
+            f"{folder} is a model of sentence-transformers without its {MODULES}, so that nobody "
+            "knows how it pools; copy it whole, or name the pooling in Python: "
+            f'toolkit.load("{folder}", pooling="mean")'
+        )
     return _untuned(
         str(source), RunConfig.from_dict({"budget_flop": 1, **settings, "decoder": str(source)})
     )
+
+
+def check_readable(folder: Path) -> None:
+    """Make sure that what lies at a path can be a model.
+
+    Raises:
+        ToolkitError: It is a file, or a folder that may not be read.
+    """
+    try:
+        if folder.is_dir():
+            next(folder.iterdir(), None)
+        elif folder.is_file():
+            raise ToolkitError(f"{folder} is a file; an encoder is a folder, or a decoder's name")
+    except OSError as error:
+        raise SurroundingsError(f"{folder} cannot be read: {error.strerror}") from error
 
 
 def run_config(folder: Path) -> RunConfig | None:

