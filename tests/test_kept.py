@@ -4,6 +4,11 @@ import gc
 from weakref import ref
 
 from toolkit.kept import kept
+from toolkit.recipe.cheapest import cheapest
+from toolkit.recipe.frontier import best_choices
+from toolkit.recipe.recommendation import recommend_from
+from toolkit.recipe.study import Study
+from toolkit.tables import read_table
 
 
 class Thing:
@@ -45,3 +50,14 @@ def test_what_is_kept_does_not_hold_the_object():
     del thing
     gc.collect()
     assert there() is None
+
+
+def test_a_study_that_nobody_has_any_more_is_gone_whatever_it_was_asked():
+    study = Study.of(read_table("reference"), draws=50)
+    recommend_from(study, budget_flop=1e12)
+    cheapest(study, 3.0)
+    best_choices(study, 1e11, 1e13)
+    there = [ref(study), ref(study.surface)]
+    del study
+    gc.collect()
+    assert [each() for each in there] == [None, None]
