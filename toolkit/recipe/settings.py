@@ -62,7 +62,7 @@ def choose_settings(
     own = {setting.name for setting in METHODS[method].settings} if method in METHODS else set()
     names = [name for name in NAMED if name in own.union(COMMON)]
     told = any(study.tuning.told(method, name) for name in names)
-    draws = study.losses(method, params, budget_flop) if told else np.array([math.nan])
+    draws = study.losses(method, np.array([params]), budget_flop) if told else np.array([math.nan])
     loss = float(np.exp(np.log(draws).mean()))
     found = []
     for name in names:

@@ -34,10 +34,8 @@ from toolkit.recipe.tuning import DRAWS, NAMED, PLACE, Tuning
 from toolkit.text import count
 
 FEW_RUNS = 9  # Three sizes at three budgets: the least that a law with any check can stand on.
-SEEDS_NOISE = (
-    0.01,
-    3,
-)  # Of ln loss between seeds: what is likely, and how many runs that is worth.
+# Of ln loss between seeds: what is likely, and how many runs that is worth.
+SEEDS_NOISE = (0.01, 3)
 EVERY_DRAW = 1000
 
 
@@ -185,12 +183,24 @@ class Study:
         unique = np.exp(self.surface.cells.log_unique)
         return float(unique[np.isfinite(unique)].max()) if np.isfinite(unique).any() else math.inf
 
-    def losses(self, method: str, params: float, budget_flop: float) -> Array:
-        """(R,) draws of a method's mean loss with a decoder of `params` for a budget."""
-        size = np.array([float(params)])
-        data = self.costs.data(method, size, budget_flop)
-        draws = self.surface.draws(method, size, data, math.log(budget_flop), unique=self.distinct)
-        return draws[:, 0]
+    def losses(
+        self,
+        method: str,
+        params: Array,
+        budget_flop: float,
+        unique: float | None = None,
+        *,
+        common: bool = False,
+    ) -> Array:
+        """(R, q) draws of a method's mean loss with decoders of `params` (q,) for a budget.
+
+        `unique` and `common` as `toolkit.laws.surface.Surface.draws` has them.
+        """
+        data = self.costs.data(method, params, budget_flop)
+        unique = self.distinct if unique is None else unique
+        return self.surface.draws(
+            method, params, data, math.log(budget_flop), unique=unique, common=common
+        )
 
     def reached(self, method: str, params: int, budget_flop: float, unique: float) -> Array | None:
         """(R,) draws of what a method and decoder came to with no more budget and data, if run.

@@ -201,7 +201,7 @@ def _predicted(study: Study, method: str, budget_flop: float, params: int, seeds
     """The mean loss of so many runs."""
     if method not in study.methods:
         return Estimate(math.nan)
-    draws = study.losses(method, params, budget_flop)
+    draws = study.losses(method, np.array([float(params)]), budget_flop)[:, 0]
     noise = np.random.default_rng(7).standard_normal(len(draws)) * study.surface.cells.noise
     return Question(study, budget_flop).estimate(
         method, draws * np.exp(noise / math.sqrt(seeds)), True
