@@ -66,6 +66,7 @@ def test_where_no_sweep_has_run_the_command_shows_the_example(tmp_path, monkeypa
     assert "example" in title and "synthetic" in title and "lora" in study.methods
 
 
+@pytest.mark.slow
 def test_the_command_writes_the_page(tmp_path, capsys):
     run_table(noise=0).to_csv(tmp_path / "runs.csv", index=False)
     target = tmp_path / "explorer.html"

@@ -81,6 +81,7 @@ PATHS = ["nowhere", "file", "file/below", "dangling", "loop", "dir", "x" * 300, 
 )
 def test_a_bad_path_into_any_command(table, tmp_path, monkeypatch, capsys, command, place):
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    monkeypatch.setattr("toolkit.recipe.study.Study.of", lambda *_, **__: pytest.fail("worked"))
     (tmp_path / "dangling").symlink_to("gone")
     (tmp_path / "loop").symlink_to("loop")
     assert cli.main([*command, place]) == 2

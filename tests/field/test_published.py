@@ -117,6 +117,7 @@ def test_the_command_lists_them_with_their_licences_and_tells_of_one(capsys):
     assert "arXiv 2604.22753" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_the_shipped_reference_study_gives_its_recipe_by_name(capsys, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert main(["recipe", "reference", "--flop", "1e13"]) == 0

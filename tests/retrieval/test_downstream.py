@@ -54,6 +54,12 @@ def table_of(rows, tmp_path):
     return pd.read_csv(path)
 
 
+@pytest.fixture
+def lawless(monkeypatch):
+    """Without the laws, which take seconds and are not asked about."""
+    monkeypatch.setattr("toolkit.recipe.downstream._by_laws", lambda *_: ())
+
+
 def test_a_score_that_falls_with_the_loss_is_predicted_by_it(tmp_path):
     rows, scores = made_up(lambda loss: 1 / (1 + loss))
     found = downstream(table_of(rows, tmp_path), scores, "animals", draws=50)
@@ -107,7 +113,7 @@ def test_the_table_of_scores_survives_its_file_and_damage_is_told_by_line(tmp_pa
 @pytest.mark.parametrize(
     ("side", "told"), [("scores", "all 24 scores are 0.3333"), ("losses", "all 24 losses are 2")]
 )
-def test_where_one_side_is_constant_no_correlation_is_told_and_why(tmp_path, side, told):
+def test_where_one_side_is_constant_no_correlation_is_told_and_why(tmp_path, lawless, side, told):
     rows, scores = made_up(lambda loss: 1 / 3 if side == "scores" else 1 / loss)
     table = table_of(rows, tmp_path)
     if side == "losses":
@@ -134,7 +140,7 @@ def noted(scores, *contents):
     ]
 
 
-def test_scores_of_different_contents_are_not_compared(tmp_path):
+def test_scores_of_different_contents_are_not_compared(tmp_path, lawless):
     rows, scores = made_up(lambda loss: 1 / loss)
     table = table_of(rows, tmp_path)
     with pytest.raises(ToolkitError, match=r"are of 2 different contents .* again: .* evaluate"):

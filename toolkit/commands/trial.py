@@ -35,9 +35,9 @@ def run(args: argparse.Namespace) -> int:
         check_file(Path(args.figure))
     budget = positive_number("--flop", args.flop)
     reading = options.reading(args)
-    trial = put_to_test(
-        Study.of(read_table(args.sweep, **reading)), read_table(args.test, **reading), budget
-    )
+    # Both are read before a law is fitted to the first: a wrong path costs nothing.
+    table, test = (read_table(place, **reading) for place in (args.sweep, args.test))
+    trial = put_to_test(Study.of(table), test, budget)
     if args.figure:
         draw(trial, Path(args.figure))
     if args.json:
