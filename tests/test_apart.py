@@ -20,6 +20,7 @@ def networkx_apart(monkeypatch, tmp_path):
     apart.apart_keys.cache_clear()
 
 
+@pytest.mark.process
 def test_pairs_with_a_text_that_is_kept_apart_are_left_out(networkx_apart, tmp_path):
     theirs = networkx_apart[0]
     path = tmp_path / "pairs.jsonl"
