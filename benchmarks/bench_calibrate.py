@@ -32,7 +32,7 @@ RESULT = HERE / "results" / "calibrate.json"
 STREAM, UNSEEN = 1, 600
 TARGETS = (3e12, 1e13)
 # A study made after the design, and its largest budgets: 3e12 compares full fine-tuning alone.
-LATER = (("enough-pairs", 1e12), ("enough-pairs", 3e12))
+LATER = (("enough-pairs", 1e12), ("enough-pairs", 3e12), ("enough-pairs", 1e13))
 
 
 def study(folder: Path = ROOT / "runs" / "reference") -> tuple[pd.DataFrame, float]:

@@ -83,8 +83,11 @@ class Game:
         return self.least(score), np.nan, np.nan
 
     def least(self, score: np.ndarray) -> int:
-        """The best of the choices whose truth is known."""
-        return int(np.where(np.isfinite(self.truth.best), score, np.inf).argmin())
+        """The best of the choices whose truth is known; where it has none, the nearest in size."""
+        known = np.isfinite(self.truth.best)
+        if not np.isfinite(score[known]).any():
+            score = np.abs(np.log(self.pool.params / self.pool.params[score.argmin()]))
+        return int(np.where(known, score, np.inf).argmin())
 
     def places(self, number: int) -> list[int]:
         return [int(k) for k in np.linspace(0, self.count - 1, number).round()]
@@ -159,12 +162,12 @@ def leading_three(game: Game) -> Named:
 
 
 def calibrate(game: Game) -> Named:
-    """As the command does it: two rates at two sizes, the far end, then what pays most."""
+    """As the command does it: two rates at two sizes, an outline, then what pays most."""
     for step in design.opening(game.pool):
         for _ in range(2):
             game.train(step.choice, design.OPENING)
     belief = game.belief()
-    steps = design.far_end(belief, game.left) or design.next_runs(belief, game.left)
+    steps = design.outline(belief, game.left) or design.next_runs(belief, game.left)
     while steps:
         for step in steps:
             game.train(step.choice, step.flop / game.pool.target)
@@ -219,7 +222,7 @@ DESIGNS: dict[str, Callable[[Game], Named]] = {
     "leading three as they are": leading_three,
     "three sizes": three_sizes,
     "calibrate": calibrate,
-    "no far end": in_rounds(_gain),
+    "no outline": in_rounds(_gain),
     "Thompson": in_rounds(_thompson),
     "V-optimal": in_rounds(_v_optimal),
     "D-optimal": in_rounds(_d_optimal),

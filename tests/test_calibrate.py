@@ -16,11 +16,11 @@ from toolkit.calibrate.belief import believe, from_priors
 from toolkit.calibrate.book import Asked, Book
 from toolkit.calibrate.design import (
     OPENING,
-    far_end,
     gains,
     may_be_made,
     next_runs,
     opening,
+    outline,
 )
 from toolkit.calibrate.pool import Pool, Runs
 from toolkit.calibrate.rates import Tried, best_rate
@@ -133,11 +133,19 @@ def test_a_decoder_of_one_block_is_not_in_the_first_round():
     assert min(s.choice for s in opening(lone)) == 1
 
 
-def test_the_second_round_is_the_largest_decoder_if_there_is_money_for_it():
+def test_the_second_round_is_an_outline_of_the_sizes_its_ends_first():
     of = pool()
     belief = believe(of, made(of, (0, 0.005), (2, 0.005)), *may_be_made(of))
-    assert [s.choice for s in far_end(belief, 0.1 * of.target)] == [4]
-    assert not far_end(belief, 0.005 * of.target)
+    sizes = [s.choice for s in outline(belief, 0.1 * of.target)]
+    assert sizes[:2] == [4, 0] and len(set(sizes)) == 4 and max(sizes) < len(of.decoders)
+    assert [s.choice for s in outline(belief, 0.02 * of.target)] == [4, 0]
+    assert not outline(belief, 0.005 * of.target)
+
+
+def test_an_outline_leaves_out_a_decoder_of_one_block():
+    lone = replace(pool(), single=np.array([True, False, False, False, False]))
+    belief = believe(lone, made(lone, (1, 0.005), (2, 0.005)), *may_be_made(lone))
+    assert {s.choice for s in outline(belief, 0.1 * lone.target)} == {1, 2, 3, 4}
 
 
 @pytest.mark.parametrize("seed", range(4))
@@ -163,7 +171,7 @@ def test_a_world_that_obeys_a_law_exactly_is_known_for_a_tenth_of_its_target(see
         runs += train(np.array([s.choice for s in steps]), flop)
         belief = believe(of, runs, *may_be_made(of))
         left = 0.1 * of.target - runs.spent
-        steps = far_end(belief, left) if len(runs) == 4 else next_runs(belief, left)
+        steps = outline(belief, left) if len(runs) == 4 else next_runs(belief, left)
     assert runs.spent <= 0.1001 * of.target and runs.flop.min() >= OPENING * of.target
     best = train(np.arange(18), np.full(18, of.target), 0.0).loss
     assert best[belief.best] < 1.01 * best.min()

@@ -25,7 +25,7 @@ DRAWS = 400
 PROPOSALS = 300  # Under each guess that has so much of the evidence:
 LIKELY = 0.01
 DECODERS = (0.01, 0.05, 0.15)  # Standard deviations of ln capacity and ln efficiency.
-BEND = (0.005, 0.02, 0.05)  # Of the smooth misfit of ln L.
+BEND = (0.005, 0.02, 0.05, 0.1)  # Of the smooth misfit of ln L.
 CELL = (0.003, 0.02)  # Of a cell's own.
 # Priors of a table of cheap runs, (centre, sd) in the coordinates of `toolkit.laws.joint`. E is a
 # share of the lowest loss, and cheap runs are far above it. Contrastive losses that end at chance
@@ -35,7 +35,7 @@ CHEAP = {
     "chinchilla": {"E": (-1.0, 1.3), "beta": (np.log(0.45), 0.8)},
 }
 SINGLE = 0.6  # A decoder of one block obeys no common law, however well others do.
-LENGTH = (2.5, 3.0)  # E-folds of parameters, and of pairs, over which the bend forgets.
+LENGTH = 1.5  # E-folds of parameters, or of pairs, over which the bend forgets.
 # A run that has hardly left chance says little: how long it stays there no law tells. Error of its
 # ln L, whole at chance and none below nine tenths of it.
 PLATEAU, LEFT = 0.04, 0.9
@@ -273,10 +273,16 @@ def _fit(law: JointLaw, seen: Points, noise: float, lean: Prior | None) -> _Fit:
 
 
 def _felt(logs: Array, law: JointLaw) -> Array:
-    """How much of a misfit ln L shows: all where half is learnt, nothing at chance."""
+    """How much of a misfit ln L shows: all where half is learnt, nothing at chance.
+
+    Of what is left to learn, that is, of which a law is the farther off the less was learnt: twice
+    as far near chance as where half is.
+    """
     if not np.isfinite(law.cells.chance):
         return np.ones_like(logs)
-    return np.asarray(np.clip(2 * (1 - np.exp(logs) / law.ceiling), 0.05, 1.5))
+    share = np.exp(logs) / law.ceiling
+    farther = 1 + np.clip(2 * share - 1, 0, 1)
+    return np.asarray(np.clip(2 * (1 - share) * farther, 0.05, 1.5))
 
 
 def _stuck(logs: Array, law: JointLaw) -> Array:
@@ -306,10 +312,10 @@ def _points(pool: Pool, choice: Rows, flop: Array) -> Points:
 
 def _alike(a: Points, b: Points) -> Array:
     """(n, m) correlation of bends."""
-    far = (np.subtract.outer(a.log_params, b.log_params) / LENGTH[0]) ** 2
-    far += (np.subtract.outer(a.log_pairs, b.log_pairs) / LENGTH[1]) ** 2
+    far = np.subtract.outer(a.log_params, b.log_params) ** 2
+    far += np.subtract.outer(a.log_pairs, b.log_pairs) ** 2
     same = np.equal.outer(a.method, b.method)
-    out: Array = np.exp(-far / 2) * np.where(same, 1.0, ALIKE)
+    out: Array = np.exp(-far / (2 * LENGTH**2)) * np.where(same, 1.0, ALIKE)
     return out
 
 

@@ -20,9 +20,9 @@ from toolkit.calibrate.design import (
     SHARES,
     WITHIN,
     Step,
-    far_end,
     may_be_made,
     next_runs,
+    outline,
     settled,
 )
 from toolkit.calibrate.pool import Pool, Runs
@@ -142,8 +142,8 @@ def stand(book: Book) -> Standing:
 
 def _chosen(belief: Belief, rounds: int, left: float) -> tuple[tuple[Step, ...], str]:
     """The runs of the round after so many, and why."""
-    if rounds == 1 and (end := far_end(belief, left)):
-        return end, "the far end of the sizes: a law is read between the ends"
+    if rounds == 1 and (sizes := outline(belief, left)):
+        return sizes, "an outline of the sizes: a law is read between them"
     if settled(belief):
         return (), ""
     steps = next_runs(belief, left, PARALLEL)

@@ -1,4 +1,4 @@
-"""Which runs to make next: first both ends of the sizes, then what pays most."""
+"""Which runs to make next: first an outline of the sizes, then what pays most."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from toolkit.laws.optimiser import Array, Mask, Rows
 
 SHARES = (0.01, 0.02, 0.03, 0.05)  # Of the target, that one run may take.
 OPENING = 0.005  # Share of each run of the first round.
+OUTLINE = 4  # Sizes of the second round, 1 % of the target each.
 PLACES = (0.0, 0.35)  # Of its two decoders, among those at hand by size.
 POWER = 0.7  # A run's gain is held against its cost to this power.
 SETTLED = 0.005  # Expected regret (ln L) below which nothing more is bought.
@@ -50,21 +51,29 @@ def opening(pool: Pool, possible: Mask | None = None) -> tuple[Step, ...]:
     return tuple(Step(int(likely[k]), OPENING * pool.target, np.nan) for k in at)
 
 
-def far_end(belief: Belief, left: float) -> tuple[Step, ...]:
-    """The second round: the largest decoder with the likely method.
+def outline(belief: Belief, left: float) -> tuple[Step, ...]:
+    """The second round: sizes from the smallest to the largest, with the likely method.
 
-    What lies between the ends is read off a law, and the losses at both tell which link holds.
+    What lies between is read off a law, the losses at both ends tell which link holds, and those
+    in the middle whether the law holds at all. The ends are bought first.
 
     Args:
         belief: With the runs that might be made. left: FLOP that is left for them.
     """
     pool = belief.pool
-    cheap = (belief.flop < 1.01 * SHARES[0] * pool.target) & (belief.flop <= left * (1 + 1e-9))
+    cheap = belief.flop < 1.01 * SHARES[0] * pool.target
     places = np.flatnonzero(cheap & (pool.method[belief.choice] == 0))
-    if not len(places):
-        return ()
-    at = int(places[pool.params[belief.choice[places]].argmax()])
-    return (Step(int(belief.choice[at]), float(belief.flop[at]), np.nan),)
+    several = places[~pool.single[pool.decoder[belief.choice[places]]]]
+    places = several if len(several) > 1 else places
+    places = places[np.argsort(-pool.params[belief.choice[places]])]
+    spread = dict.fromkeys(np.linspace(0, len(places) - 1, OUTLINE).round().astype(int))
+    steps: list[Step] = []
+    for at in places[list(spread)[:1] + list(spread)[:0:-1]] if len(places) else ():
+        flop = float(belief.flop[at])
+        if flop <= left * (1 + 1e-9):
+            steps.append(Step(int(belief.choice[at]), flop, np.nan))
+            left -= flop
+    return tuple(steps)
 
 
 def next_runs(belief: Belief, left: float, count: int = 1) -> tuple[Step, ...]:
