@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -17,7 +18,7 @@ from toolkit.decoders import KNOWN, neox_shape
 from toolkit.runs import RunConfig
 from toolkit.sweep import footprint, throughput
 from toolkit.sweep.execution import run_sweep
-from toolkit.sweep.plan import RunCost, cost
+from toolkit.sweep.plan import RunCost, cost, seen_here
 from toolkit.sweep.throughput import Seen, Throughput
 from toolkit.training.run import train
 
@@ -46,6 +47,22 @@ def test_the_runs_most_like_it_tell_and_their_median_counts():
     assert known.rate(10_000, "lora", "auto", 32) == 1e9
     assert known.rate(1_000_000, "full", "auto", 64) == 5e10
     assert known.source == "5 finished runs"
+
+
+def test_of_many_runs_alike_the_newest_tell():
+    slow, fast = replace(SEEN[0], rate=1e9), replace(SEEN[0], rate=9e9)
+    assert Throughput((slow,) * 20 + (fast,) * 5).rate(10_000, "full", "float32", 32) == 9e9
+
+
+def test_a_sweep_counts_on_this_machine_before_its_runs_on_another(easy, monkeypatch):
+    record = train(RunConfig.from_dict(easy))
+    here, there = record.hardware, "another processor, 1 of 64 cores, torch 2.0"
+    monkeypatch.setattr("toolkit.sweep.plan.expected_device", lambda w: throughput.device_of(here))
+    state = SimpleNamespace(record=record)
+    elsewhere = SimpleNamespace(record=replace(record, hardware=there, seconds=record.seconds / 50))
+    rate = record.flop_model / record.seconds
+    assert [x.rate for x in seen_here([state, elsewhere], 1).seen] == [rate]
+    assert [x.rate for x in seen_here([elsewhere], 1).seen] == [pytest.approx(50 * rate)]
 
 
 def test_a_rate_is_carried_to_another_size_along_the_guess():

@@ -36,7 +36,13 @@ from toolkit.runs import RunConfig
 from toolkit.sweep import trunks
 from toolkit.sweep.folders import RunFolder, RunState
 from toolkit.sweep.templates import DEFAULT, Template, find
-from toolkit.sweep.throughput import Throughput, expected_device, known, of_records
+from toolkit.sweep.throughput import (
+    Throughput,
+    device_of,
+    expected_device,
+    known,
+    of_records,
+)
 from toolkit.values import convert
 
 if TYPE_CHECKING:
@@ -273,11 +279,15 @@ def costs(configs: Iterable[RunConfig]) -> list[RunCost]:
 
 
 def seen_here(states: Iterable[RunState], workers: int) -> Throughput:
-    """What is known of this machine's speed: of this sweep's own finished runs where there are
-    any, and else of all that ran here with as many threads."""
-    own = of_records(state.record for state in states if state.record is not None)
-    before = known(expected_device(workers))
-    return replace(before, seen=own.seen or before.seen)
+    """What is known of this machine's speed.
+
+    Of this sweep's runs that were made on such a one and, newer, of all that ran here with as many
+    threads; where there is neither, of the sweep's runs elsewhere.
+    """
+    device = expected_device(workers)
+    records = [state.record for state in states if state.record is not None]
+    here = of_records(r for r in records if device_of(r.hardware) == device) + known(device)
+    return here if here.seen else here + of_records(records)
 
 
 def makespan(seconds: Iterable[float], workers: int) -> float:

@@ -27,6 +27,8 @@ from toolkit.runs import RunConfig, RunRecord, write_atomically
 FILE = "throughput.json"
 # The newest so many are kept, of each device.
 _MOST = 400
+# Of those that are equally like a run the newest so many tell its rate.
+_NEWEST = 5
 # What a run takes besides training, where none has been seen: kernel, pairs, evaluation.
 _GUESSED_OVERHEAD = 3.0
 # How unlike two runs are: a factor of e in size counts 1, and these beside it.
@@ -105,7 +107,8 @@ class Throughput:
     ) -> float:
         """Model FLOP a second of such a run.
 
-        The median of the runs most like it, carried over to its size along the guess's slope.
+        The median of the newest runs most like it, carried over to its size along the guess's
+        slope: what else a machine does changes from day to day.
 
         Args:
             padding: FLOP that it executes over those without padding; above 1, what is known of
@@ -123,7 +126,7 @@ class Throughput:
             for x, distance in zip(self.seen, distances, strict=True)
             if distance <= near
         ]
-        return median(rates)
+        return median(rates[-_NEWEST:])
 
     @property
     def overhead(self) -> float:
