@@ -84,6 +84,7 @@ def pooled(ours: list[dict], exact: list[dict]) -> dict[str, float]:
     }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("kind", "name"),
     [("bloom", "full"), *itertools.product(("neox", "gpt2", "qwen2"), METHODS)],
