@@ -22,6 +22,7 @@ from bench_calibrate import ROOT, study  # noqa: E402
 from truths import METHODS, NOISE, Truth, replay  # noqa: E402
 
 from toolkit.calibrate.belief import believe  # noqa: E402
+from toolkit.calibrate.candidates import AT_CHANCE  # noqa: E402
 from toolkit.calibrate.pool import Runs  # noqa: E402
 
 STUDIES = ("reference", "enough-pairs", "real-decoder")
@@ -55,7 +56,7 @@ def _shown(truth: Truth, mean: pd.Series[float], low: float, high: float) -> Run
         (pool.methods[m] for m in pool.method[choice]), pool.params[choice], flop, strict=True
     )
     loss = np.array([mean[key] for key in keys])
-    return Runs(choice, flop, np.minimum(loss, 0.999 * pool.chance))
+    return Runs(choice, flop, np.minimum(loss, AT_CHANCE * pool.chance))
 
 
 def judged(truth: Truth, runs: Runs) -> list[float]:

@@ -31,7 +31,7 @@ RESULT = HERE / "results" / "calibrate.json"
 # The design was made on streams 0, 5 and 7 of simulated truths, and on drawn worlds below 600.
 STREAM, UNSEEN = 1, 600
 TARGETS = (3e12, 1e13)
-# A study made after the design, and its largest budgets: 3e12 compares full fine-tuning alone.
+# Another study, and its largest budgets: from 3e12 on it compares full fine-tuning alone.
 LATER = (("enough-pairs", 1e12), ("enough-pairs", 3e12), ("enough-pairs", 1e13))
 
 

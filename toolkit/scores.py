@@ -73,6 +73,9 @@ class Score:
         return Estimate(self.value, self.low, self.high)
 
 
+_NEEDED = tuple(f.name for f in fields(Score) if f.name != "content")  # Older tables have none.
+
+
 def rows(encoder: str, kind: str, scores: Scores, content: str = "") -> list[Score]:
     """The rows of one encoder's scores on one task of this content, the main measure first."""
     order = sorted(scores.measures, key=lambda name: name != scores.main)
@@ -132,9 +135,6 @@ def read_scores(path: Path) -> list[Score]:
     except (OSError, ValueError, csv.Error) as error:
         raise ToolkitError(f"{path} cannot be read: {error}") from error
     return list(found.values())
-
-
-_NEEDED = tuple(f.name for f in fields(Score) if f.name != "content")  # Older tables have none.
 
 
 def _score(row: dict[str, str | None], where: str) -> Score:

@@ -39,12 +39,10 @@ def opening(pool: Pool, possible: Mask | None = None) -> tuple[Step, ...]:
         possible: (q,) choices that so little FLOP can train at all; the smallest two of them where
             the places are taken.
     """
-    likely = np.flatnonzero((pool.method == 0) & ~pool.single[pool.decoder])
-    if len(likely) < 2:
-        likely = np.flatnonzero(pool.method == 0)
+    likely = np.flatnonzero(pool.method == 0)
+    likely = likely[_by_size(pool, likely)]
     if possible is not None:
         likely = likely[possible[likely]]
-    likely = likely[np.argsort(pool.params[likely])]
     at = sorted({round(place * (len(likely) - 1)) for place in PLACES})
     if len(at) < 2 <= len(likely):
         at = [0, 1]
@@ -63,17 +61,25 @@ def outline(belief: Belief, left: float) -> tuple[Step, ...]:
     pool = belief.pool
     cheap = belief.flop < 1.01 * SHARES[0] * pool.target
     places = np.flatnonzero(cheap & (pool.method[belief.choice] == 0))
-    several = places[~pool.single[pool.decoder[belief.choice[places]]]]
-    places = several if len(several) > 1 else places
-    places = places[np.argsort(-pool.params[belief.choice[places]])]
-    spread = dict.fromkeys(np.linspace(0, len(places) - 1, OUTLINE).round().astype(int))
+    if not len(places):
+        return ()
+    places = places[_by_size(pool, belief.choice[places])]
+    spread = np.linspace(0, len(places) - 1, OUTLINE).round().astype(int)
+    *below, largest = places[np.unique(spread)]
     steps: list[Step] = []
-    for at in places[list(spread)[:1] + list(spread)[:0:-1]] if len(places) else ():
+    for at in (largest, *below):
         flop = float(belief.flop[at])
         if flop <= left * (1 + 1e-9):
             steps.append(Step(int(belief.choice[at]), flop, np.nan))
             left -= flop
     return tuple(steps)
+
+
+def _by_size(pool: Pool, choice: Rows) -> Rows:
+    """Places of the choices by size, without decoders of one block where that leaves two."""
+    kept = np.flatnonzero(~pool.single[pool.decoder[choice]])
+    kept = kept if len(kept) > 1 else np.arange(len(choice))
+    return kept[np.argsort(pool.params[choice[kept]])]
 
 
 def next_runs(belief: Belief, left: float, count: int = 1) -> tuple[Step, ...]:

@@ -36,13 +36,7 @@ from toolkit.runs import RunConfig
 from toolkit.sweep import trunks
 from toolkit.sweep.folders import RunFolder, RunState
 from toolkit.sweep.templates import DEFAULT, Template, find
-from toolkit.sweep.throughput import (
-    Throughput,
-    device_of,
-    expected_device,
-    known,
-    of_records,
-)
+from toolkit.sweep.throughput import Throughput, device_of, expected_device, known, of_records
 from toolkit.values import convert
 
 if TYPE_CHECKING:
