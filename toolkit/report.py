@@ -8,13 +8,12 @@ import shutil
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 
 from toolkit.errors import ToolkitError
 from toolkit.flops import CONVENTIONS
-from toolkit.laws import Estimate, as_json
+from toolkit.laws import as_json
 from toolkit.laws.constants import constants, middle
 from toolkit.laws.report import describe
 from toolkit.laws.tabular import TableFit
@@ -34,7 +33,7 @@ from toolkit.tables import Reading, read_table
 from toolkit.tables.published import table_path
 from toolkit.text import count, scientific
 from toolkit.webpage import as_html
-from toolkit.words import loss, method_name, say, signed, spread
+from toolkit.words import loss, method_name, said, say, signed, told
 from toolkit.writing import check_folder
 
 TEMPLATE = NOTEBOOKS / "report.ipynb"
@@ -160,7 +159,7 @@ def size_table(study: Study) -> pd.DataFrame:
                 {
                     "method": method_name(method),
                     "budget": scientific(minimum.budget_flop),
-                    "ideal size": _told(ideal.params, count),
+                    "ideal size": told(ideal.params, count),
                     "its loss": said(ideal.loss, loss) if ideal.params.is_told else "–",
                     "best tried": f"{count(tried.idxmin())} at {loss(tried.min())}",
                     "parabola's minimum": said(minimum.params, count),
@@ -168,11 +167,6 @@ def size_table(study: Study) -> pd.DataFrame:
                 }
             )
     return pd.DataFrame(rows).set_index(["method", "budget"])
-
-
-def _told(estimate: Estimate, show: Any) -> str:
-    """An ideal size: its interval alone where it may lie beyond all that was searched."""
-    return said(estimate, show) if estimate.is_told else spread(estimate, show)
 
 
 def hindsight_table(study: Study) -> pd.DataFrame:
@@ -232,7 +226,7 @@ def recount_table(study: Study) -> pd.DataFrame:
                 "budget": scientific(budget),
                 "method": method_name(recipe.method),
                 "decoder": recipe.decoder.name,
-                "ideal size": _told(recipe.ideal.params, count),
+                "ideal size": told(recipe.ideal.params, count),
                 "tokens": count(recipe.data.tokens),
                 "predicted loss": said(recipe.loss, loss),
                 "next best": method_name(others[0].method) if others else "–",
@@ -270,14 +264,6 @@ def scores_table(sweep: str | Path) -> pd.DataFrame | None:
 
 def _who(score: Score) -> str:
     return f"{score.encoder}, untuned" if score.kind == "untuned" else score.encoder
-
-
-def said(estimate: Estimate, show: Any) -> str:
-    """A value and its interval in one cell."""
-    if math.isnan(estimate.value):
-        return "–"
-    text = show(estimate.value)
-    return text if math.isnan(estimate.low) else f"{text} ({spread(estimate, show)})"
 
 
 def build(

@@ -159,6 +159,19 @@ def spread(estimate: Estimate, show: Callable[[float], str]) -> str:
     return f"{show(low)} to {show(high)}"
 
 
+def said(estimate: Estimate, show: Callable[[float], str]) -> str:
+    """A value and its interval: `62k (48k to 90k)`; a dash where there is none."""
+    if math.isnan(estimate.value):
+        return "–"
+    text = show(estimate.value)
+    return text if math.isnan(estimate.low) else f"{text} ({spread(estimate, show)})"
+
+
+def told(estimate: Estimate, show: Callable[[float], str]) -> str:
+    """An ideal: its interval alone where it may lie beyond all that was searched."""
+    return said(estimate, show) if estimate.is_told else spread(estimate, show)
+
+
 def loss(value: float) -> str:
     """A loss in nats: two decimals are what a seed leaves of it; three show a small regret."""
     return f"{value:.3f}"
@@ -184,7 +197,7 @@ def crossing_in_words(crossing: Crossing) -> str:
     sure = (
         ""
         if crossing.status == "crosses"
-        else (f", but the data does not settle it: {crossing.share:.0%} of the draws cross so")
+        else f", but the data does not settle it: {crossing.share:.0%} of the draws cross so"
     )
     return f"{upper} overtakes {lower} at {where} FLOP ({ends}){sure}"
 
@@ -232,10 +245,7 @@ def size_lines(recipe: Recipe) -> list[str]:
         f"predicted loss {loss(recipe.loss.value)} ({spread(recipe.loss, loss)}; "
         f"a single run {spread(recipe.run_loss, loss)})",
     ]
-    if ideal.params.low == 0 or math.isinf(ideal.params.high):
-        lines.append(f"ideal size: {spread(ideal.params, count)}")
-    else:
-        lines.append(f"ideal size: {count(ideal.params.value)} ({spread(ideal.params, count)})")
+    lines.append(f"ideal size: {told(ideal.params, count)}")
     others = [d if m == recipe.method else f"{d} ({method_name(m)})" for d, m in recipe.near[1:]]
     lines.append(f"within 1 % of its loss: {some(others, 5) if others else 'nothing else at hand'}")
     return lines

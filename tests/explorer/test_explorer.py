@@ -12,6 +12,7 @@ from toolkit.explorer import app, explore, find_sweeps, widget_errors
 from toolkit.explorer.alerts import MARK, Alerts
 from toolkit.explorer.latest import Latest
 from toolkit.explorer.settings_view import SettingsView
+from toolkit.figures.scene import Answer
 from toolkit.recipe.limits import Limits
 from toolkit.recipe.question import Question
 from toolkit.recipe.recommendation import recommend_from
@@ -33,7 +34,7 @@ def test_it_opens_on_the_recipe_of_the_largest_budget(explorer):
     assert explorer.tabs.selected_index == RECIPE
     assert explorer.budget.flop.value == BUDGETS[-1]
     view = explorer.view
-    assert star(view) == (BUDGETS[-1], view.recipe.loss.value)
+    assert star(view) == (BUDGETS[-1], view.answer.recipe.loss.value)
     assert view.picture.png.startswith(b"\x89PNG")
     for question in ("How large", "How much data", "Which method", "Which hyperparameters"):
         assert question in view.readout.value
@@ -44,7 +45,7 @@ def test_moving_the_budget_moves_the_point_the_words_and_nothing_else(explorer):
     before = (view.picture.png, view.readout.value, view.picture.alt)
     drawing, height = view.drawing, view.readout.layout.height
     explorer.budget.flop.slider.value = 2e11
-    assert star(view) == pytest.approx((2e11, view.recipe.loss.value))
+    assert star(view) == pytest.approx((2e11, view.answer.recipe.loss.value))
     after = (view.picture.png, view.readout.value, view.picture.alt)
     assert all(old != new for old, new in zip(before, after, strict=True))
     assert "2×10¹¹ FLOP" in view.picture.alt
@@ -55,7 +56,7 @@ def test_moving_the_budget_moves_the_point_the_words_and_nothing_else(explorer):
 
 def test_the_recipe_shows_its_decoder_what_is_as_good_and_the_ideal_size(explorer):
     explorer.budget.flop.twin.value = "1e12"
-    recipe, sizes = explorer.view.recipe, explorer.view.scene.sizes
+    recipe, sizes = explorer.view.answer.recipe, explorer.view.scene.sizes
     assert tuple(sizes.star.get_xdata()) == (recipe.decoder.params,)
     near = {choice.params for choice in recipe.choices if choice.loss.value <= 1.01 * best(recipe)}
     assert set(sizes.near.get_xdata()) == near and recipe.decoder.params in near
@@ -72,8 +73,8 @@ def best(recipe):
 def test_a_bar_and_a_whisker_tell_the_regret_of_every_method(explorer):
     explorer.budget.flop.twin.value = "1e12"
     view = explorer.view
-    for choice in view.recipe.methods:
-        best = choice.method == view.recipe.method
+    for choice in view.answer.recipe.methods:
+        best = choice.method == view.answer.recipe.method
         bar, whisker, text = view.scene.regrets.bars[choice.method]
         assert bar.get_xdata()[1] == pytest.approx(choice.regret.value)
         ends = () if best else (choice.regret.low, choice.regret.high)
@@ -84,7 +85,7 @@ def test_a_bar_and_a_whisker_tell_the_regret_of_every_method(explorer):
 
 def test_the_recipe_says_which_law_it_stands_on_and_what_the_other_would_say(explorer):
     view = explorer.view
-    form = view.recipe.form
+    form = view.answer.recipe.form
     assert LINK_NAMES[form.name] in view.warnings.value
     assert form.runner_up_choice.split()[1] in view.warnings.value
 
@@ -92,20 +93,20 @@ def test_the_recipe_says_which_law_it_stands_on_and_what_the_other_would_say(exp
 def test_limits_on_pairs_size_and_texts_reach_the_recipe(explorer):
     explorer.max_params.switch.value = True
     explorer.max_params.twin.value = "20k"
-    assert explorer.view.recipe.decoder.params <= 20_000
+    assert explorer.view.answer.recipe.decoder.params <= 20_000
     explorer.max_pairs.switch.value = True
     explorer.max_pairs.twin.value = "1k"
-    recipe = explorer.view.recipe
+    recipe = explorer.view.answer.recipe
     assert recipe.data.distinct == 1000 and "1k distinct pairs" in explorer.view.warnings.value
     assert "1k distinct pairs at most, 20k parameters at most" in explorer.view.picture.alt
     assert all(count(supply) in explorer.view.readout.value for supply, _ in recipe.data.supply)
     explorer.queries.switch.value = True
     explorer.queries.twin.value = "1M"
-    assert explorer.view.recipe.queries == 1e6
-    assert explorer.view.recipe.data.pairs < recipe.data.pairs
+    assert explorer.view.answer.recipe.queries == 1e6
+    assert explorer.view.answer.recipe.data.pairs < recipe.data.pairs
     for limit in explorer.limits:
         limit.switch.value = False
-    recipe = explorer.view.recipe
+    recipe = explorer.view.answer.recipe
     assert recipe.max_params is None and recipe.max_pairs is None and recipe.queries is None
 
 
@@ -123,7 +124,7 @@ def test_hours_on_a_gpu_are_a_budget_too(explorer):
     explorer.budget.unit.value = "l4"
     explorer.budget.flop.twin.value = "1e-4"
     assert "hours on one l4" in explorer.view.picture.alt
-    assert explorer.view.recipe.budget_flop == pytest.approx(121e12 * 0.4 * 0.36)
+    assert explorer.view.answer.recipe.budget_flop == pytest.approx(121e12 * 0.4 * 0.36)
 
 
 def test_what_is_copied_runs(explorer):
@@ -132,7 +133,7 @@ def test_what_is_copied_runs(explorer):
     from html import unescape
 
     (config,) = expand(None, yaml.safe_load(unescape(texts[0]))["grid"])
-    assert config.method == explorer.view.recipe.method and config.decoder in KNOWN
+    assert config.method == explorer.view.answer.recipe.method and config.decoder in KNOWN
     assert unescape(texts[1]).startswith("papermill notebooks/train.ipynb")
 
 
@@ -395,7 +396,7 @@ def test_with_nothing_to_judge_by_the_law_tab_shows_the_runs_and_says_so(explore
 def test_a_failing_callback_is_shown_and_fails_the_test(table, monkeypatch):
     explorer = explore(table, draws=100)
 
-    def fail(ask):
+    def fail(answer):
         raise RuntimeError("<planted>")
 
     monkeypatch.setattr(explorer.views[RECIPE], "show", fail)
@@ -453,7 +454,8 @@ def test_the_rank_tab_opens_on_a_size_with_the_most_ranks(table):
     sizes = sorted(set(table["params"]))
     few = (table["method"] == "lora") & (table["lora_rank"] == 64)
     view = SettingsView(Alerts())
-    view.load(Study.of(table[~(few & (table["params"] != sizes[-1]))], draws=100))
+    study = Study.of(table[~(few & (table["params"] != sizes[-1]))], draws=100)
+    view.show(Answer(study, 1e12))
     assert view.choice.value == ("lora", "lora_rank")
     assert len(view.sizes) > 1
     assert view.size == sizes[-1]

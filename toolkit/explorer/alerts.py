@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import functools
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from html import escape
 from typing import Any
 
@@ -32,6 +33,7 @@ class Alerts:
         self.widget = widgets.HTML(layout=widgets.Layout(min_height="30px"))
         self.errors: list[BaseException] = []
         self._depth = 0
+        self._quiet = False
 
     def guard(self, action: Callable[..., Any]) -> Callable[..., None]:
         """`action`, except that its exceptions end up here; what was shown before goes.
@@ -56,10 +58,19 @@ class Alerts:
 
         return guarded
 
-    def observe(self, widget: Any, action: Callable[[Any], Any], names: str = "value") -> None:
-        """Call `action(new)` whenever a trait of `widget` changes."""
+    def observe(self, widget: Any, action: Callable[[], Any], names: str = "value") -> None:
+        """Call `action` whenever a trait of `widget` changes, but for what we set while `quiet`."""
         guarded = self.guard(action)
-        widget.observe(lambda change: guarded(change["new"]), names)
+        widget.observe(lambda _: None if self._quiet else guarded(), names)
+
+    @contextmanager
+    def quiet(self) -> Iterator[None]:
+        """While the explorer sets its own controls."""
+        before, self._quiet = self._quiet, True
+        try:
+            yield
+        finally:
+            self._quiet = before
 
     def say(self, sentence: str) -> None:
         """Show a sentence to the person."""

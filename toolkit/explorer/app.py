@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import ipywidgets as widgets
 import pandas as pd
@@ -18,8 +19,10 @@ from toolkit.explorer.law_view import LawView
 from toolkit.explorer.recipe_view import RecipeView
 from toolkit.explorer.settings_view import SettingsView
 from toolkit.explorer.sizes_view import SizesView
-from toolkit.explorer.view import Ask
+from toolkit.explorer.view import View
+from toolkit.explorer.words import asked_in_words
 from toolkit.figures.budget import budget_range
+from toolkit.figures.scene import Answer
 from toolkit.recipe.limits import Limits
 from toolkit.recipe.study import EVERY_DRAW, Study
 from toolkit.synthetic import run_table
@@ -84,7 +87,6 @@ class Explorer(widgets.VBox):
         self.sources = dict(sources)
         self.draws = draws
         self._studies: dict[str, Study] = {}
-        self._stale: set[int] = set()
         self.redraw = Latest(self.alerts.guard(self._answer))
         wide = widgets.Layout(width="420px")
         self.sweep = widgets.Dropdown(options=list(self.sources), description="sweep", layout=wide)
@@ -98,10 +100,8 @@ class Explorer(widgets.VBox):
         self.max_params = LogControl("size at most", 1e3, 1e11, 1e6, self.alerts, optional=True)
         self.queries = LogControl("queries", 1, 1e13, 1e5, self.alerts, optional=True)
         self.limits = (self.max_pairs, self.max_params, self.queries)
-        self.views = [
-            view(self.alerts)
-            for view in (RecipeView, SizesView, FrontierView, SettingsView, LawView)
-        ]
+        tabs = (RecipeView, SizesView, FrontierView, SettingsView, LawView)
+        self.views: list[View[Any]] = [tab(self.alerts) for tab in tabs]
         self.tabs = widgets.Tab([view.widget for view in self.views])
         self.tabs.titles = tuple(view.title for view in self.views)
         super().__init__(
@@ -117,15 +117,14 @@ class Explorer(widgets.VBox):
         )
         self.alerts.observe(self.sweep, self._choose)
         self.alerts.observe(self.path, self._open)
-        self.alerts.observe(self.tabs, lambda _: self._answer(), "selected_index")
-        self.alerts.observe(self.budget.utilisation, lambda _: self.redraw.request())
-        self.alerts.observe(self.budget.unit, lambda _: self.redraw.request())
-        for control in (self.budget.flop, *self.limits):
-            self.alerts.observe(control, lambda _: self.redraw.request())
-        self.alerts.guard(self._choose)(self.sweep.value)
+        self.alerts.observe(self.tabs, self._answer, "selected_index")
+        asked = (self.budget.utilisation, self.budget.unit, self.budget.flop, *self.limits)
+        for control in asked:
+            self.alerts.observe(control, self.redraw.request)
+        self.alerts.guard(self._choose)()
 
     @property
-    def view(self) -> RecipeView | SizesView | FrontierView | SettingsView | LawView:
+    def view(self) -> View[Any]:
         """The visible tab."""
         return self.views[self.tabs.selected_index or 0]
 
@@ -133,23 +132,23 @@ class Explorer(widgets.VBox):
         """Draw now what a burst of changes has asked for."""
         self.redraw.flush()
 
-    def _open(self, path: str) -> None:
+    def _open(self) -> None:
         """Show the run table at a path that a person typed."""
-        if not path.strip():
+        name = self.path.value.strip()
+        if not name:
             return
-        name = path.strip()
         self._study_of(name, lambda: read_table(name))
         if name not in self.sources:
             self.sources[name] = lambda: read_table(name)
             self.sweep.options = list(self.sources)
         self.sweep.value = name
 
-    def _choose(self, name: str) -> None:
+    def _choose(self) -> None:
+        name = self.sweep.value
         if name is None:
             return
         study = self._study_of(name, self.sources[name])
         self.study = study
-        self._stale = set(range(len(self.views)))
         low, high = budget_range(study)
         self.max_params.reach(float(study.runs["params"].min()), 1e11)
         self.budget.flop.reach(low, high)
@@ -162,15 +161,11 @@ class Explorer(widgets.VBox):
         return self._studies[name]
 
     def _answer(self) -> None:
-        index = self.tabs.selected_index or 0
-        view = self.views[index]
-        if index in self._stale:
-            view.load(self.study)
-            self._stale.discard(index)
         pairs = self.max_pairs.value
         distinct = None if pairs is None else max(1, round(pairs))
         limits = Limits(distinct, self.max_params.value, self.queries.value)
-        view.show(Ask(self.budget.flop.number, self.budget.in_words, limits))
+        said = asked_in_words(self.budget.in_words, limits)
+        self.view.show(Answer(self.study, self.budget.flop.number, limits, said))
 
 
 def explore(

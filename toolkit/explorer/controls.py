@@ -20,6 +20,13 @@ STEP = 0.02  # Of a slider, in powers of ten: one press of an arrow key is 5 %.
 CPU = "this CPU, measured"
 
 
+def paired(label: str, slider: Any, twin: Any, *, width: str = "110px") -> widgets.HBox:
+    """A slider and its numeric twin, which from now on say the same, in a row."""
+    widgets.link((slider, "value"), (twin, "value"))
+    name = widgets.Label(label, layout=widgets.Layout(width=width, flex="0 0 auto"))
+    return widgets.HBox([name, slider, twin])
+
+
 class LogControl(traitlets.HasTraits):
     """A positive number on a log scale: slider and text field, and a switch where it is optional.
 
@@ -44,15 +51,14 @@ class LogControl(traitlets.HasTraits):
         optional: bool = False,
     ) -> None:
         super().__init__()
-        self.show, self.read = show, read
+        self.show, self.read, self.alerts = show, read, alerts
         self.number = value
-        self._busy = False
         name: widgets.Widget = widgets.Label(label, layout=LABEL)
         self.switch: widgets.Checkbox | None = None
         if optional:
             box = widgets.Checkbox(False, description=label, indent=False, layout=LABEL)
             self.switch = name = box
-            alerts.observe(box, lambda on: self.set(self.number))
+            alerts.observe(box, lambda: self.set(self.number))
         self.slider = widgets.FloatLogSlider(
             value, min=math.log10(low), max=math.log10(high), step=STEP, readout=False,
             layout=SLIDER, tooltip=label,
@@ -65,42 +71,58 @@ class LogControl(traitlets.HasTraits):
 
     def reach(self, low: float, high: float) -> None:
         """Let the slider go from `low` to `high`; the value is kept if it lies between."""
-        self._busy = True
-        try:
-            # In an order in which the slider's ends never cross.
+        with self.alerts.quiet():  # In an order in which the slider's ends never cross.
             self.slider.max = max(self.slider.max, math.log10(high))
             self.slider.min, self.slider.max = math.log10(low), math.log10(high)
-        finally:
-            self._busy = False
         self.set(min(max(self.number, low), high))
 
-    def _slide(self, number: float) -> None:
+    def _slide(self) -> None:
         # The browser moves the handle to the nearest step and reports that: it is no wish.
-        echo = abs(math.log10(number / self.number)) < 0.6 * STEP
-        if not self._busy and not echo:
-            self.set(number)
+        if abs(math.log10(self.slider.value / self.number)) >= 0.6 * STEP:
+            self.set(self.slider.value)
 
-    def _type(self, text: str) -> None:
-        if not self._busy:
-            try:
-                self.set(self.read(text))
-            except Exception:
-                self.set(self.number)  # The field says again what holds.
-                raise
+    def _type(self) -> None:
+        try:
+            self.set(self.read(self.twin.value))
+        except Exception:
+            self.set(self.number)  # The field says again what holds.
+            raise
 
     def set(self, number: float) -> None:
         """Move everything to a number; to the same one after `show` has changed its meaning."""
-        self._busy = True
-        try:
+        with self.alerts.quiet():
             self.number = number
             low, high = 10**self.slider.min, 10**self.slider.max
             self.slider.value = min(max(number, low), high)
             self.twin.value = self.show(number)
             off = self.switch is not None and not self.switch.value
             self.slider.disabled = self.twin.disabled = off
-        finally:
-            self._busy = False
         self.value = None if off else number
+
+
+class CountControl:
+    """A whole number.
+
+    Attributes:
+        slider, twin: Its parts; `widget` is both in a row.
+    """
+
+    def __init__(self, label: str, *, least: int = 0) -> None:
+        ends: dict[str, Any] = {"value": least, "min": least, "max": least, "tooltip": label}
+        layout = widgets.Layout(width="105px")
+        self.slider = widgets.IntSlider(**ends, readout=False, layout=layout)
+        self.twin = widgets.BoundedIntText(**ends, layout=widgets.Layout(width="60px"))
+        self.widget = paired(label, self.slider, self.twin, width="140px")
+
+    @property
+    def value(self) -> int:
+        return int(self.slider.value)
+
+    def reach(self, least: int, most: int) -> None:
+        """Set the ends and go back to the least."""
+        for part in (self.twin, self.slider):
+            part.value = least
+            part.max = max(most, least)
 
 
 class BudgetControl:
@@ -125,10 +147,8 @@ class BudgetControl:
         self.utilisation_twin = widgets.BoundedFloatText(
             start, min=0.01, max=1, step=0.01, layout=TWIN, tooltip="utilisation"
         )
-        widgets.link((self.utilisation, "value"), (self.utilisation_twin, "value"))
         self.flop = LogControl("budget", low, high, value, alerts, show=self._show, read=self._read)
-        label = widgets.Label("utilisation", layout=LABEL)
-        self.share = widgets.HBox([label, self.utilisation, self.utilisation_twin])
+        self.share = paired("utilisation", self.utilisation, self.utilisation_twin)
         self.share.layout.visibility = "hidden"  # It keeps its place: the height is constant.
         self.widget = widgets.HBox([self.flop.widget, self.unit])
         alerts.observe(self.unit, self._choose)
@@ -146,11 +166,11 @@ class BudgetControl:
         hours = device.hours(flop, share)
         return f"{hours:.3g} hours on one {device.name} at {share:.0%} of its peak, {said}"
 
-    def _choose(self, _: Any) -> None:
+    def _choose(self) -> None:
         self.share.layout.visibility = "visible" if self.unit.value else "hidden"
         self.flop.set(self.flop.number)
 
-    def _keep_hours(self, _: Any) -> None:
+    def _keep_hours(self) -> None:
         """At another utilisation the hours stay as they are: it is the FLOP that change."""
         if self.unit.value:
             self.flop.set(self._read(self.flop.twin.value))

@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-from html import escape
-
 import ipywidgets as widgets
 
 from toolkit.explorer.alerts import Alerts
-from toolkit.explorer.view import Ask, View
+from toolkit.explorer.view import View
 from toolkit.figures.budget import BudgetScene
-from toolkit.recipe.study import Study
 from toolkit.text import count
-from toolkit.words import crossing_in_words, loss, method_name, spread
+from toolkit.words import crossing_in_words, loss, method_name, told
 
 QUANTITIES = {"loss": "loss", "ideal size": "params", "ideal data": "tokens"}
 
 
-class FrontierView(View):
+class FrontierView(View[BudgetScene]):
     """One law a method; a line and a point each mark the budget of the slider."""
 
     title = "Loss by budget"
@@ -25,27 +22,17 @@ class FrontierView(View):
         super().__init__(alerts, readout_height=150)
         self.quantity = widgets.ToggleButtons(options=QUANTITIES, style={"button_width": "130px"})
         self.controls.children = (self.quantity,)
-        alerts.observe(self.quantity, lambda _: self._change())
+        alerts.observe(self.quantity, self.restage)
 
-    def load(self, study: Study) -> None:
-        self.study = study
-        self.scene = self.stage(lambda: BudgetScene(study, self.quantity.value))
+    def make(self) -> BudgetScene:
+        return BudgetScene(self.answer.study, self.quantity.value)
 
-    def show(self, ask: Ask) -> None:
-        self.ask, answer = ask, ask.answer(self.study)
-        self.scene.move(answer)
-        decoders = {choice.method: choice.decoder for choice in answer.recipe.methods}
+    def words(self) -> tuple[str, ...]:
         of_loss = self.quantity.value == "loss"
-        show, lines = loss if of_loss else count, []
-        for method, told in self.scene.told(answer).items():
-            name = method_name(method) + (f" of {decoders[method]}" if of_loss else "")
-            value = f"{show(told.value)} " if told.is_told else ""
-            lines.append(f"{name} {value}({spread(told, show)})")
-        html = f"<p>At <b>{escape(ask.in_words)}</b>: {escape('; '.join(lines))}.</p>"
-        for crossing in answer.recipe.crossings:
-            html += f"<p>{escape(crossing_in_words(crossing))}</p>"
-        self.paint(f"At {ask.in_words}: {'; '.join(lines)}.", html)
-
-    def _change(self) -> None:
-        self.load(self.study)
-        self.show(self.ask)
+        lines = []
+        for method, estimate in self.scene.told(self.answer).items():
+            decoder = f" of {self.answer.best[method].decoder}" if of_loss else ""
+            value = told(estimate, loss if of_loss else count)
+            lines.append(f"{method_name(method)}{decoder} {value}")
+        crossings = map(crossing_in_words, self.answer.recipe.crossings)
+        return (f"At {self.answer.said}: {'; '.join(lines)}.", *(f"{c}." for c in crossings))

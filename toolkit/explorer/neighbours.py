@@ -10,6 +10,7 @@ import ipywidgets as widgets
 import numpy as np
 
 from toolkit.errors import ToolkitError
+from toolkit.explorer.words import rows_html
 from toolkit.retrieval.encoders import Encodes
 
 MOST = 8  # Neighbours shown.
@@ -32,12 +33,9 @@ def table(encoders: Mapping[str, Encodes], sentences: Sequence[str], question: s
     for name, encoder in encoders.items():
         vectors = encoder.encode(sentences, side="positive")
         (asked,) = encoder.encode([question], side="query")
-        rows = "".join(
-            f"<tr><td>{cosine:.2f}</td><td>{escape(sentences[place])}</td></tr>"
-            for place, cosine in ranked(vectors, asked)
-        )
+        rows = [(f"{cosine:.2f}", sentences[place]) for place, cosine in ranked(vectors, asked)]
         columns.append(
-            f"<td style='vertical-align:top'><b>{escape(name)}</b><table>{rows}</table></td>"
+            f"<td style='vertical-align:top'><b>{escape(name)}</b>{rows_html(rows)}</td>"
         )
     return f"<table><tr>{''.join(columns)}</tr></table>"
 

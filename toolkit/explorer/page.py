@@ -15,7 +15,7 @@ from toolkit.explorer.words import LOOK, recipe_html, recipe_in_words, warnings_
 from toolkit.figures import style
 from toolkit.figures.budget import budget_range
 from toolkit.figures.recipe import RecipeScene
-from toolkit.recipe.recommendation import recommend_from
+from toolkit.figures.scene import Answer
 from toolkit.recipe.study import Study
 from toolkit.runs import write_atomically
 from toolkit.text import scientific
@@ -40,15 +40,15 @@ def write_page(study: Study, path: str | Path, title: str, *, frames: int = FRAM
     still = drawing.still()
     answers = []
     for budget in map(float, budgets):
-        recipe, said = recommend_from(study, budget_flop=budget), scientific(budget, 3)
-        scene.move(recipe)
+        answer = Answer(study, budget)
+        scene.move(answer)
         answers.append(
             {
                 "flop": budget,
-                "said": said,
-                "alt": recipe_in_words(recipe, f"{said} FLOP"),
-                "png": base64.b64encode(drawing.moving(small=True)).decode(),
-                "html": recipe_html(recipe) + warnings_html(recipe),
+                "said": scientific(budget, 3),
+                "alt": recipe_in_words(answer),
+                "png": _base64(drawing.moving(small=True)),
+                "html": recipe_html(answer.recipe) + warnings_html(answer.recipe),
             }
         )
     start = int(np.abs(np.log(budgets / study.budgets[-1])).argmin())
@@ -61,7 +61,7 @@ def write_page(study: Study, path: str | Path, title: str, *, frames: int = FRAM
         title=escape(title),
         width=width,
         height=height,
-        still=base64.b64encode(still).decode(),
+        still=_base64(still),
         last=len(answers) - 1,
         start=start,
         share=round(100 * hardware.DEFAULT_UTILISATION),
@@ -70,6 +70,10 @@ def write_page(study: Study, path: str | Path, title: str, *, frames: int = FRAM
         script=SCRIPT,
     )
     write_atomically(Path(path), document(title, STYLE, body, head=LOOK))
+
+
+def _base64(png: bytes) -> str:
+    return base64.b64encode(png).decode()
 
 
 STYLE = """

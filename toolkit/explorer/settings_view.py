@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import ipywidgets as widgets
 
 from toolkit.explorer.alerts import Alerts
-from toolkit.explorer.view import Ask, View
-from toolkit.figures.scene import Scene, blank
+from toolkit.explorer.view import View
+from toolkit.figures.scene import Answer, Scene, blank
 from toolkit.figures.setting import SettingScene, varied_cells
 from toolkit.methods.lora import LORA_RANK
-from toolkit.recipe.study import Cell, Study
 from toolkit.text import count, scientific
 from toolkit.words import method_name, setting_name, setting_value
 
 NOTHING = "No setting was tried at more than one value in these runs."
 
 
-class SettingsView(View):
+class SettingsView(View[Scene[Answer]]):
     """One size at a time, all budgets; the budget nearest to the slider's is drawn bold."""
 
     title = LORA_RANK.title
@@ -35,41 +32,37 @@ class SettingsView(View):
         )
         widgets.link((self.slider, "value"), (self.twin, "value"))
         self.controls.children = (self.choice, self.slider, self.twin)
-        self._busy = False
-        alerts.observe(self.choice, lambda _: self._change(self._choose))
-        alerts.observe(self.slider, lambda _: self._change(self._draw))
+        alerts.observe(self.choice, self._choose)
+        alerts.observe(self.slider, self.restage)
 
-    def load(self, study: Study) -> None:
-        self.study = study
-        options = {
-            f"{method_name(method)}: {setting_name(name)}": (method, name)
-            for method, names in study.varied.items()
-            for name in names
-        }
-        self._busy = True
-        ranked = sorted(options, key=lambda label: options[label][1] != LORA_RANK.name)
-        self.choice.options = [(label, options[label]) for label in ranked]
-        self.choice.value = options[ranked[0]] if ranked else None
-        self._busy = False
+    def load(self) -> None:
+        varied = self.answer.study.varied
+        pairs = [(method, name) for method, names in varied.items() for name in names]
+        pairs.sort(key=lambda pair: pair[1] != LORA_RANK.name)
+        with self.alerts.quiet():
+            self.choice.options = [
+                (f"{method_name(m)}: {setting_name(n)}", (m, n)) for m, n in pairs
+            ]
+            self.choice.value = pairs[0] if pairs else None
         for control in (self.choice, self.slider, self.twin):
-            control.disabled = not options
-        self._choose()
+            control.disabled = not pairs
+        self._offer()
+        self.stage()
 
-    def show(self, ask: Ask) -> None:
-        self.ask = ask
-        if not isinstance(self.scene, SettingScene):
-            self.paint(NOTHING)
-            return
-        self.scene.move(ask.budget_flop)
-        self.paint(self._in_words(self.scene.nearest(ask.budget_flop)))
+    def make(self) -> Scene[Answer]:
+        if not self.sizes:
+            return blank("no setting was varied in these runs")
+        return SettingScene(self.sizes, self.size, self.choice.value[1])
 
     @property
     def size(self) -> float:
         """The size shown, in parameters."""
         return list(self.sizes)[self.slider.value]
 
-    def _in_words(self, cell: Cell) -> str:
-        _, name = self.choice.value
+    def words(self) -> tuple[str, ...]:
+        if not isinstance(self.scene, SettingScene):
+            return (NOTHING,)
+        cell, (_, name) = self.scene.nearest(self.answer), self.choice.value
         best = min(cell.losses)
         losses = zip(cell.values, cell.losses, strict=True)
         costs = [
@@ -77,36 +70,26 @@ class SettingsView(View):
         ]
         chosen = setting_value(cell.values[cell.losses.index(best)])
         where = cell.decoder or f"{count(cell.params)} parameters"
-        return (
+        said = (
             f"With {where} at {scientific(cell.budget_flop)} FLOP, the budget tried nearest to "
             f"yours, {setting_name(name)} {chosen} is best "
             f"(loss {best:.3f}); {', '.join(costs)}."
         )
+        return (said,)
 
     def _choose(self) -> None:
-        """Another method or setting: its sizes, first one that shows most of its values."""
-        self.sizes = varied_cells(self.study, *self.choice.value) if self.choice.value else {}
+        self._offer()
+        self.restage()
+
+    def _offer(self) -> None:
+        """The sizes of a method's setting, first one that shows most of its values."""
+        study, chosen = self.answer.study, self.choice.value
+        self.sizes = varied_cells(study, *chosen) if chosen else {}
         names = [cells[0].decoder or count(size) for size, cells in self.sizes.items()]
         # The middle one of those with the most values tried: a line through two says little.
         tried = [len({v for cell in cells for v in cell.values}) for cells in self.sizes.values()]
         full = [place for place, number in enumerate(tried) if number == max(tried)]
-        self._busy = True
-        self.slider.value, self.slider.max = 0, max(0, len(names) - 1)
-        self.twin.options = [(name, place) for place, name in enumerate(names or [""])]
-        self.slider.value = full[len(full) // 2] if full else 0
-        self._busy = False
-        self._draw()
-
-    def _draw(self) -> None:
-        self.scene: Scene[float] = self.stage(
-            lambda: (
-                SettingScene(self.sizes, self.size, self.choice.value[1])
-                if self.sizes
-                else blank("no setting was varied in these runs")
-            )
-        )
-
-    def _change(self, draw: Callable[[], None]) -> None:
-        if not self._busy:
-            draw()
-            self.show(self.ask)
+        with self.alerts.quiet():
+            self.slider.value, self.slider.max = 0, max(0, len(names) - 1)
+            self.twin.options = [(name, place) for place, name in enumerate(names or [""])]
+            self.slider.value = full[len(full) // 2] if full else 0

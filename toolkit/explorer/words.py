@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from html import escape
 
 import numpy as np
 
+from toolkit.figures.scene import Answer
 from toolkit.laws.examination import Examination
 from toolkit.methods import SETTINGS
+from toolkit.recipe.limits import Limits
 from toolkit.recipe.recommendation import Recipe
 from toolkit.recipe.runnable import papermill_command, runnable, sweep_yaml
 from toolkit.text import count, pretty, scientific
@@ -21,10 +23,10 @@ from toolkit.words import (
     method_name,
     method_notes,
     method_rows,
+    said,
     say,
     signed,
     size_lines,
-    spread,
 )
 
 LOOK = """<style>
@@ -65,20 +67,38 @@ COPY = (
 )
 
 
+def asked_in_words(budget: str, limits: Limits) -> str:
+    """A budget, which is in words already, and its limits."""
+    said = [
+        ("{} distinct pairs at most", limits.max_pairs),
+        ("{} parameters at most", limits.max_params),
+        ("{} texts to embed", limits.queries),
+    ]
+    told = [words.format(count(value)) for words, value in said if value is not None]
+    return ", ".join([budget, *told])
+
+
+def paragraphs(*sentences: str) -> str:
+    """Text as paragraphs of HTML, its white space as single spaces."""
+    return "".join(f"<p>{escape(' '.join(sentence.split()))}</p>" for sentence in sentences)
+
+
 def recipe_html(recipe: Recipe) -> str:
     """The four answers as cards."""
     values = {s.name: s.value for s in recipe.settings}
     own = next((name for name in values if name in SETTINGS), None)
     detail = "" if own is None else f" · {SETTINGS[own].short} {values[own]:g}"
+    settings = ["{} {}: {}".format(*parts) for parts in hyperparameter_parts(recipe)]
+    method = f"{method_name(recipe.method)}, predicted loss {loss(recipe.loss.value)}"
     cards = [
-        _card("How large a model?", recipe.decoder.name, size_lines(recipe)),
-        _card("How much data?", _amount(recipe), data_lines(recipe)),
+        _card("How large a model?", recipe.decoder.name, paragraphs(*size_lines(recipe))),
+        _card("How much data?", _amount(recipe), paragraphs(*data_lines(recipe))),
         _card(
             "Which hyperparameters?",
             f"learning rate {values['lr']:.3g}{detail}",
-            ["{} {}: {}".format(*parts) for parts in hyperparameter_parts(recipe)],
+            paragraphs(*settings),
         ),
-        _method_card(recipe),
+        _card("Which method?", method, _methods(recipe), "tk-card tk-wide"),
     ]
     return f'<div class="tk-cards">{"".join(cards)}</div>'
 
@@ -91,20 +111,20 @@ def warnings_html(recipe: Recipe) -> str:
         if items
         else "<p>No warnings: budget, decoder and data lie within those tried.</p>"
     )
-    said = form_in_words(recipe)
-    said = f"{said[0].upper()}{said[1:]}."
-    return f'{trust}<p class="tk-form">{escape(said)}</p>'
+    form = form_in_words(recipe)
+    return f'{trust}<p class="tk-form">{escape(form[0].upper() + form[1:])}.</p>'
 
 
-def recipe_in_words(recipe: Recipe, asked: str) -> str:
+def recipe_in_words(answer: Answer) -> str:
     """One sentence, for those who do not see the picture."""
+    recipe = answer.recipe
     rivals = [
         f"{method_name(choice.method)} would cost {signed(choice.regret.value)}"
         for choice in recipe.methods[1:]
     ]
     return (
-        f"For {asked}: {method_name(recipe.method)} of {recipe.decoder.name} on {_amount(recipe)}, "
-        f"predicted loss {loss(recipe.loss.value)} ({spread(recipe.loss, loss)}); "
+        f"For {answer.said}: {method_name(recipe.method)} of {recipe.decoder.name} on "
+        f"{_amount(recipe)}, predicted loss {said(recipe.loss, loss)}; "
         f"{', '.join(rivals) or 'no other method was tried'}."
     )
 
@@ -132,23 +152,22 @@ def _amount(recipe: Recipe) -> str:
     )
 
 
-def _card(question: str, answer: str, lines: Sequence[str]) -> str:
-    body = "".join(f"<p>{escape(' '.join(line.split()))}</p>" for line in lines)
-    return f'<div class="tk-card"><h4>{escape(question)}</h4><b>{escape(answer)}</b>{body}</div>'
+def _card(question: str, answer: str, body: str, kind: str = "tk-card") -> str:
+    return f'<div class="{kind}"><h4>{escape(question)}</h4><b>{escape(answer)}</b>{body}</div>'
 
 
-def _method_card(recipe: Recipe) -> str:
-    answer = f"{method_name(recipe.method)}, predicted loss {loss(recipe.loss.value)}"
-    table = "".join(
-        "<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in row) + "</tr>"
-        for row in method_rows(recipe)
-    )
-    notes = "".join(f"<p>{escape(' '.join(note.split()))}</p>" for note in method_notes(recipe))
+def _methods(recipe: Recipe) -> str:
+    """The best choices as a table, and beside it what must be known to read it."""
     return (
-        f'<div class="tk-card tk-wide"><h4>Which method?</h4><b>{escape(answer)}</b>'
-        f'<div class="tk-beside">'
-        f'<div class="tk-table"><table>{table}</table></div><div>{notes}</div></div></div>'
+        f'<div class="tk-beside"><div class="tk-table">{rows_html(method_rows(recipe))}</div>'
+        f"<div>{paragraphs(*method_notes(recipe))}</div></div>"
     )
+
+
+def rows_html(rows: Iterable[Sequence[str]]) -> str:
+    """Rows of text as a table."""
+    lines = ("".join(f"<td>{escape(cell)}</td>" for cell in row) for row in rows)
+    return f"<table>{''.join(f'<tr>{line}</tr>' for line in lines)}</table>"
 
 
 def examination_in_words(result: Examination) -> str:

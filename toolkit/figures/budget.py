@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from toolkit.figures.scene import Answer, Scene, canvas
+from toolkit.figures.scene import Answer, Part, Scene, canvas
 from toolkit.figures.style import (
     BAND,
     FAINT,
@@ -20,6 +20,7 @@ from toolkit.figures.style import (
     STAR,
     budget_label,
     colour,
+    law_line,
     log_axis,
     marker,
     method_legend,
@@ -36,7 +37,7 @@ from toolkit.text import count, scientific
 from toolkit.words import method_name
 
 ROOM = 3.0  # Ideal sizes are drawn so many times beyond what was tried.
-QUANTITIES = {"params": "ideal non-embedding\nparameters", "tokens": "ideal tokens"}
+QUANTITIES = {"loss": LOSS, "params": "ideal non-embedding\nparameters", "tokens": "ideal tokens"}
 
 
 def loss_by_budget(
@@ -49,17 +50,13 @@ def loss_by_budget(
     """
     ends = ends or _reach(study)
     choices = best_choices(study, *ends)
-    for method in study.methods:
-        _line(study, ax, method, ends, [choice.loss for choice in choices[method]])
-    best = np.min([[c.loss.value for c in row] for row in choices.values()], axis=0)
+    losses = {method: [choice.loss for choice in choices[method]] for method in study.methods}
+    best = np.min([[loss.value for loss in row] for row in losses.values()], axis=0)
     grid = budgets_between(study, *ends)
     ax.plot(grid, best, color=INK, lw=7, alpha=0.13, solid_capstyle="round", zorder=1)
-    _points(study, ax, "loss")
-    _extrapolated(ax, study, ends)
     for row, crossing in enumerate(frontier_crossings(study)):
         _crossing(crossing, ax, ends, row)
-    log_axis(ax.xaxis, scientific)
-    ax.set(xlabel=budget_label(study), ylabel=LOSS, xlim=ends)
+    _laws(study, ax, "loss", losses, ends)
     if labels:
         method_legend(ax, study.methods, frontier=True)
     return ax
@@ -73,7 +70,7 @@ def mark_recipe(recipe: Recipe, ax: Axes) -> Axes:
     return ax
 
 
-class RecipeMark(Scene[Recipe]):
+class RecipeMark(Part[Recipe]):
     """A star with its interval on a `loss_by_budget` figure, and a line at its budget.
 
     Args:
@@ -85,9 +82,7 @@ class RecipeMark(Scene[Recipe]):
         self.line = ax.axvline(1, color=INK, lw=1, zorder=6)
         (self.interval,) = ax.plot([], [], color=INK, lw=2, zorder=6)
         (self.star,) = ax.plot([], [], ls="", ms=16, **STAR)
-        figure = ax.get_figure(root=True)
-        assert figure is not None
-        super().__init__(figure, [self.line, self.interval, self.star])
+        self.moving = [self.line, self.interval, self.star]
 
     def move(self, answer: Recipe) -> None:
         at, loss = min(max(answer.budget_flop, self.ends[0]), self.ends[1]), answer.loss
@@ -122,12 +117,11 @@ class BudgetScene(Scene[Answer]):
     def told(self, answer: Answer) -> dict[str, Estimate]:
         """What is shown of each method, best first."""
         if self.quantity == "loss":
-            return {choice.method: choice.loss for choice in answer.recipe.methods}
-        methods = [choice.method for choice in answer.recipe.methods]
-        return {m: getattr(answer.ideal(m), self.quantity) for m in methods}
+            return {method: choice.loss for method, choice in answer.best.items()}
+        return {m: getattr(answer.ideal(m), self.quantity) for m in answer.best}
 
     def move(self, answer: Answer) -> None:
-        at = min(max(answer.question.budget_flop, self.ends[0]), self.ends[1])
+        at = min(max(answer.budget_flop, self.ends[0]), self.ends[1])
         self.line.set_xdata([at, at])
         for method, told in self.told(answer).items():
             self.points[method].set_data(([at], [told.value]) if told.is_told else ([], []))
@@ -161,15 +155,12 @@ def law_by_budget(
     best sizes of the runs.
     """
     ends = ends or _reach(study)
-    for method, found in ideals(study, *ends).items():
-        _line(study, ax, method, ends, [_told(getattr(ideal, quantity)) for ideal in found])
-    if quantity in study.best.columns:
-        tried = _points(study, ax, quantity)
+    found = ideals(study, *ends).items()
+    told = {method: [_told(getattr(i, quantity)) for i in each] for method, each in found}
+    tried = _laws(study, ax, quantity, told, ends)
+    if tried.size:
         ax.set_ylim(tried.min() / ROOM, tried.max() * ROOM)
-    _extrapolated(ax, study, ends)
     log_axis(ax.yaxis, count)
-    log_axis(ax.xaxis, scientific)
-    ax.set(xlabel=budget_label(study), ylabel=QUANTITIES[quantity], xlim=ends)
     if quantity == "params":
         _decoder_lines(study, ax)
     if labels:
@@ -186,26 +177,28 @@ def _told(estimate: Estimate) -> Estimate:
     return estimate if estimate.is_told else Estimate(math.nan, math.nan, math.nan)
 
 
-def _line(
-    study: Study, ax: Axes, method: str, ends: tuple[float, float], told: Sequence[Estimate]
-) -> None:
-    """One method's law: solid where budgets were tried, dashed beyond, and its band."""
+def _laws(
+    study: Study, ax: Axes, quantity: str, told: Mapping[str, Sequence[Estimate]],
+    ends: tuple[float, float],
+) -> Array:  # fmt: skip
+    """Every method's law against the budget, and the best runs, whose values come back."""
     grid = np.array(budgets_between(study, *ends))
-    value, low, high = np.array([(e.value, e.low, e.high) for e in told]).T
-    shade = colour(method)
-    first, last = study.budgets[0], study.budgets[-1]
-    for part, line in (
-        (grid <= first, "--"),
-        ((grid >= first) & (grid <= last), "-"),
-        (grid >= last, "--"),
-    ):
-        ax.plot(grid[part], value[part], line, lw=2, color=shade, zorder=3)
-    ax.fill_between(grid, low, high, color=shade, alpha=0.15, lw=0, zorder=2)
+    tried = (study.budgets[0], study.budgets[-1])
+    for method, estimates in told.items():
+        value, low, high = np.array([(e.value, e.low, e.high) for e in estimates]).T
+        law_line(ax, grid, (value, low, high), colour(method), tried=tried)
+    points = _points(study, ax, quantity)
+    _extrapolated(ax, study, ends)
+    log_axis(ax.xaxis, scientific)
+    ax.set(xlabel=budget_label(study), ylabel=QUANTITIES[quantity], xlim=ends)
+    return points
 
 
 def _points(study: Study, ax: Axes, quantity: str) -> Array:
     """Of the best size of each budget, hollow where it is the smallest or largest tried there."""
-    found = []
+    found: list[float] = []
+    if quantity not in study.best.columns:
+        return np.array(found)
     for method in study.methods:
         runs = study.best[study.best["method"] == method]
         shade = colour(method)

@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.path import Path
 from matplotlib.ticker import LogLocator
 
-from toolkit.figures.scene import Answer, Scene, canvas
+from toolkit.figures.scene import Answer, Part, Scene, canvas
 from toolkit.figures.style import (
     BAND,
     INK,
@@ -23,13 +23,14 @@ from toolkit.figures.style import (
     budget_colours,
     budget_legend,
     colour,
+    law_line,
     log_axis,
     outer_labels,
     panels,
 )
 from toolkit.laws import Estimate, IsoFlopFit, Minimum
 from toolkit.laws.optimiser import Array
-from toolkit.recipe.question import Choice, Question
+from toolkit.recipe.question import Question
 from toolkit.recipe.study import Study
 from toolkit.text import count
 from toolkit.words import method_name
@@ -66,9 +67,7 @@ def loss_by_params(study: Study, method: str, ax: Axes, *, title: str = "") -> A
         some, shade = runs[runs["budget_flop"] == budget], shades[budget]
         asked = Question(study, budget)
         ax.plot(some["params"], some["loss"], "o", color=shade, ms=4.5, mew=0, zorder=4)
-        middle, low, high = _law(asked, method, grid)
-        ax.plot(grid, middle, "-", color=shade, lw=1.8, zorder=3)
-        ax.fill_between(grid, low, high, color=shade, alpha=0.14, lw=0, zorder=1)
+        law_line(ax, grid, _law(asked, method, grid), shade)
         ideal = asked.ideal(method)
         _star(ideal.params, Estimate(ideal.loss.value), ax, shade, ends)
     for minimum in study.fits[method].minima:
@@ -119,17 +118,16 @@ class SizesScene(Scene[Answer]):
                 panel.ax.yaxis.label.set_visible(place == 0)
 
     def move(self, answer: Answer) -> None:
-        for choice in answer.recipe.methods:
-            panel = self.panels[choice.method]
+        for panel in self.panels.values():
             if panel.ax.get_visible():
-                panel.move(answer, choice)
+                panel.move(answer)
 
 
-class _Panel:
+class _Panel(Part[Answer]):
     """One method's runs and laws, and over them the law at the budget asked."""
 
     def __init__(self, ax: Axes, study: Study, method: str) -> None:
-        self.ax = ax
+        self.ax, self.method = ax, method
         loss_by_params(study, method, ax, title=method_name(method)).set_xlabel("")
         for band in list(ax.collections):  # One band is enough: that of the budget asked.
             band.remove()
@@ -142,9 +140,9 @@ class _Panel:
         (self.star,) = ax.plot([], [], ls="", ms=15, mfc=colour(method), **STAR)
         self.moving = [self.band, self.curve, self.interval, self.decoder, self.star]
 
-    def move(self, answer: Answer, best: Choice) -> None:
-        middle, *band = _law(answer.question, best.method, self.grid)
-        ideal = answer.ideal(best.method)
+    def move(self, answer: Answer) -> None:
+        middle, *band = _law(answer.question, self.method, self.grid)
+        ideal, best = answer.ideal(self.method), answer.best[self.method]
         self.band.set_data(self.grid, *band)
         self.curve.set_data(self.grid, middle)
         self.star.set_data([ideal.params.value], [ideal.loss.value])

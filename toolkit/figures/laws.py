@@ -25,6 +25,7 @@ from toolkit.figures.style import (
     budget_colours,
     budget_legend,
     colour,
+    law_line,
     log_axes,
     note,
     single,
@@ -99,22 +100,14 @@ def fit_with_band(
     else:
         x, y, label = fit.inputs[0], fit.loss, label or _role_label(fit, {})
         usual, points = "loss", "runs"
-    blue = colour("full")
-    levels = [y]
-    inside = np.geomspace(x.min(), x.max(), 120)
-    outside = np.geomspace(x.max(), x.max() * beyond, 60)
-    for grid, line in ((inside, "-"), (outside, "--")):
-        middle, low, high = _band(fit, grid)
-        levels.append(middle)
-        ax.plot(grid, middle, line, color=blue, lw=1.8, label="law" if line == "-" else None)
-        if np.isfinite(low).any():
-            ax.fill_between(
-                grid, low, high, color=blue, alpha=0.16, lw=0,
-                label=INTERVAL if line == "-" else None,
-            )  # fmt: skip
+    tried = (float(x.min()), float(x.max()))
+    inside, outside = np.geomspace(*tried, 120), np.geomspace(x.max(), x.max() * beyond, 60)
+    grid = np.append(inside, outside[1:])
+    law = _band(fit, grid)
+    law_line(ax, grid, law, colour("full"), tried=tried, labels=("law", INTERVAL))
     some = _some(len(x))
-    ax.plot(x[some], y[some], "o", color=INK, ms=4.5, mew=0, alpha=0.8, label=points)
-    log_axes(ax, np.append(x, outside), np.concatenate(levels))
+    ax.plot(x[some], y[some], "o", color=INK, ms=4.5, mew=0, alpha=0.8, label=points, zorder=4)
+    log_axes(ax, np.append(x, grid), np.append(y, law[0]))
     ax.set(xlabel=label, ylabel=name or usual)
     ax.legend()
     return ax

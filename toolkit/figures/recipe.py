@@ -9,7 +9,7 @@ import numpy as np
 from matplotlib.axes import Axes
 
 from toolkit.figures.budget import RecipeMark, budget_range, loss_by_budget
-from toolkit.figures.scene import Scene, canvas
+from toolkit.figures.scene import Answer, Part, Scene, canvas
 from toolkit.figures.style import INK, STAR, colour, log_axis, method_legend
 from toolkit.recipe.recommendation import Recipe, recommend_from
 from toolkit.recipe.study import Study
@@ -21,7 +21,7 @@ BEYOND = 4.0  # Sizes are shown so many times beyond the decoders at hand.
 APART = 0.085  # Names of decoders stand at least so far apart, as a share of the axis.
 
 
-class RecipeScene(Scene[Recipe]):
+class RecipeScene(Scene[Answer]):
     """What to do with a budget, and what anything else would cost."""
 
     def __init__(self, study: Study) -> None:
@@ -32,15 +32,15 @@ class RecipeScene(Scene[Recipe]):
         self.frontier = RecipeMark(ax, ends)
         self.sizes = _Sizes(figure.add_axes((0.625, 0.72, 0.36, 0.17)), study)
         self.regrets = _Regrets(figure.add_axes((0.735, 0.135, 0.245, 0.34)), study)
-        self.parts = (self.frontier, self.sizes, self.regrets)
+        self.parts: tuple[Part[Recipe], ...] = (self.frontier, self.sizes, self.regrets)
         super().__init__(figure, [artist for part in self.parts for artist in part.moving])
 
-    def move(self, answer: Recipe) -> None:
+    def move(self, answer: Answer) -> None:
         for part in self.parts:
-            part.move(answer)
+            part.move(answer.recipe)
 
 
-class _Sizes:
+class _Sizes(Part[Recipe]):
     """The decoders at hand: recommended, and about as good; behind them the ideal size."""
 
     def __init__(self, ax: Axes, study: Study) -> None:
@@ -65,19 +65,19 @@ class _Sizes:
         (self.star,) = ax.plot([], [], ls="", ms=16, **STAR)
         self.moving = [self.ideal, self.middle, self.near, self.star]
 
-    def move(self, recipe: Recipe) -> None:
-        ideal, shade = recipe.ideal.params, colour(recipe.method)
+    def move(self, answer: Recipe) -> None:
+        ideal, shade = answer.ideal.params, colour(answer.method)
         self.ideal.set_data(np.clip([ideal.low, ideal.high], *self.ends), [0, 0])
         self.middle.set_data(([ideal.value], [0]) if ideal.is_told else ([], []))
-        close = sorted({c.params for c in recipe.choices if (c.decoder, c.method) in recipe.near})
+        close = sorted({c.params for c in answer.choices if (c.decoder, c.method) in answer.near})
         self.near.set_data(close, [0] * len(close))
-        self.star.set_data([recipe.decoder.params], [0])
+        self.star.set_data([answer.decoder.params], [0])
         for artist in (self.ideal, self.middle):
             artist.set_color(shade)
         self.star.set_markerfacecolor(shade)
 
 
-class _Regrets:
+class _Regrets(Part[Recipe]):
     """A bar a method: how much higher the loss of its best choice would be."""
 
     def __init__(self, ax: Axes, study: Study) -> None:
@@ -99,11 +99,11 @@ class _Regrets:
             self.bars[method] = (bar, whisker, text)
         self.moving = [artist for parts in self.bars.values() for artist in parts]
 
-    def move(self, recipe: Recipe) -> None:
-        for choice in recipe.methods:
+    def move(self, answer: Recipe) -> None:
+        for choice in answer.methods:
             bar, whisker, text = self.bars[choice.method]
             row = text.get_position()[1]
-            best, regret = choice is recipe.methods[0], choice.regret
+            best, regret = choice is answer.methods[0], choice.regret
             value, low, high = np.clip([regret.value, regret.low, regret.high], *self.ends)
             bar.set_data([0, value], [row, row])
             whisker.set_data([] if best else [low, high], [] if best else [row, row])

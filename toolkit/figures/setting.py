@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
 
-from toolkit.figures.scene import Scene, canvas
+from toolkit.figures.scene import Answer, Scene, canvas
 from toolkit.figures.style import (
     INK,
     LOSS,
@@ -42,7 +42,7 @@ def loss_by_setting_panels(study: Study, method: str, setting: str) -> Figure:
     return figure
 
 
-class SettingScene(Scene[float]):
+class SettingScene(Scene[Answer]):
     """Loss against a setting at one size: in bold at the budget tried nearest to that asked.
 
     Args:
@@ -59,12 +59,12 @@ class SettingScene(Scene[float]):
         (self.bold,) = ax.plot([], [], "-", color=INK, lw=4, alpha=0.35, zorder=2)
         super().__init__(figure, [self.bold])
 
-    def move(self, answer: float) -> None:
+    def move(self, answer: Answer) -> None:
         near = self.nearest(answer)
         self.bold.set_data(near.values, near.losses)
 
-    def nearest(self, budget_flop: float) -> Cell:
-        return min(self.cells, key=lambda c: abs(math.log(c.budget_flop / budget_flop)))
+    def nearest(self, answer: Answer) -> Cell:
+        return min(self.cells, key=lambda c: abs(math.log(c.budget_flop / answer.budget_flop)))
 
 
 def varied_cells(study: Study, method: str, setting: str) -> dict[float, list[Cell]]:

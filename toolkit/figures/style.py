@@ -180,6 +180,26 @@ def _show(high: float) -> Callable[[float], str]:
     return scientific if high >= 1e10 else count if high >= 1e3 else lambda value: f"{value:g}"
 
 
+def law_line(
+    ax: Axes, x: Array, law: tuple[Array, Array, Array], shade: Any,
+    *, tried: tuple[float, float] = (0, math.inf), labels: tuple[str, str] = ("", ""),
+) -> None:  # fmt: skip
+    """A law with its band: solid where it was tried, dashed beyond.
+
+    Args:
+        x: Of shape (n,). law: Its values there, and the ends of their intervals.
+        tried: From where to where. labels: Of line and band, for a legend.
+    """
+    (first, last), (value, low, high) = tried, law
+    inside = (x >= first) & (x <= last)
+    for part, line in ((x <= first, "--"), (inside, "-"), (x >= last, "--")):
+        if part.sum() > 1:
+            label = labels[0] if line == "-" else ""
+            ax.plot(x[part], value[part], line, lw=2, color=shade, zorder=3, label=label)
+    if np.isfinite(low).any():
+        ax.fill_between(x, low, high, color=shade, alpha=0.15, lw=0, zorder=2, label=labels[1])
+
+
 def note(
     ax: Axes, words: str, place: tuple[float, float], off: tuple[float, float],
     coordinates: Any = "data", **look: Any,
