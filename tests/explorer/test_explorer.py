@@ -1,4 +1,3 @@
-import asyncio
 import json
 import re
 
@@ -10,7 +9,6 @@ from toolkit.decoders import KNOWN
 from toolkit.errors import ToolkitError
 from toolkit.explorer import app, explore, find_sweeps, widget_errors
 from toolkit.explorer.alerts import MARK, Alerts
-from toolkit.explorer.latest import Latest
 from toolkit.explorer.settings_view import SettingsView
 from toolkit.figures.scene import Answer
 from toolkit.recipe.limits import Limits
@@ -315,7 +313,7 @@ def test_a_wrong_path_is_said_and_the_picture_stays(explorer):
     assert explorer.alerts.widget.value == ""
 
 
-def test_text_from_the_data_is_escaped():
+def test_text_from_the_data_is_escaped(studies):
     evil = "<img src=x onerror=alert(1)>"
     table = run_table(truth={evil: TRUTH["full"]}).assign(decoder=evil, data=evil)
     explorer = explore(table, draws=100)
@@ -370,7 +368,7 @@ def test_a_sweep_on_its_way_or_damaged_is_none_to_open_on(tmp_path):
     assert list(find_sweeps(tmp_path, ready=False)) == others
 
 
-def test_without_any_sweep_it_opens_on_an_example(monkeypatch):
+def test_without_any_sweep_it_opens_on_an_example(studies, monkeypatch):
     monkeypatch.setattr(app, "find_sweeps", lambda **_: {})
     explorer = explore(draws=100)
     assert explorer.sweep.value == app.EXAMPLE
@@ -393,7 +391,7 @@ def test_with_nothing_to_judge_by_the_law_tab_shows_the_runs_and_says_so(explore
     assert view.result is not None and "held out fewer" not in view.readout.value
 
 
-def test_a_failing_callback_is_shown_and_fails_the_test(table, monkeypatch):
+def test_a_failing_callback_is_shown_and_fails_the_test(table, studies, monkeypatch):
     explorer = explore(table, draws=100)
 
     def fail(answer):
@@ -420,34 +418,6 @@ def test_errors_are_found_in_the_state_of_an_executed_notebook():
     found = widget_errors(json.loads(json.dumps(notebook)))
     assert len(found) == 2 and "ZeroDivisionError" in found[0] and found[1] == "E: v"
     assert widget_errors({"metadata": {}}) == []
-
-
-def test_a_burst_of_changes_is_drawn_once_with_the_last_value(explorer):
-    async def drag():
-        before = explorer.redraw.answers
-        for step in range(50):
-            explorer.budget.flop.slider.value = 1e11 * 1.05**step
-            await asyncio.sleep(0)
-        await asyncio.sleep(0.3)
-        return explorer.redraw.answers - before
-
-    answers = asyncio.run(drag())
-    assert 1 <= answers <= 10
-    assert star(explorer.view)[0] == pytest.approx(1e11 * 1.05**49)
-
-
-def test_flush_answers_at_once():
-    async def ask():
-        answered = []
-        latest = Latest(lambda: answered.append(1), pause=60)
-        latest.request()
-        latest.request()
-        assert not answered
-        latest.flush()
-        latest.flush()
-        return answered
-
-    assert asyncio.run(ask()) == [1]
 
 
 def test_the_rank_tab_opens_on_a_size_with_the_most_ranks(table):

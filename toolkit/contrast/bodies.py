@@ -30,6 +30,8 @@ from toolkit.errors import ToolkitError
 
 # What transformers' registry calls our attention, causal or not.
 PACKED = {True: "packed_causal", False: "packed_bidirectional"}
+# Whether a packed stream is exact, as tried out in this process, by configuration and type.
+_PACKS: dict[tuple[object, ...], bool] = {}
 
 
 def body_of(model: PreTrainedModel, precision: str = "auto") -> Body:
@@ -221,16 +223,20 @@ class HubBody(Body):
     """Any decoder of transformers, through its own forward pass.
 
     It gets the packed stream as one text with positions that start anew, and attention by way of
-    transformers' registry. Whether that is exact for this architecture is tried out once, on two
+    transformers' registry. Whether that is exact for a configuration is tried out once, on two
     short texts; where it is not, the texts of a chunk are padded on the right instead, which
     causal attention does not see, and bidirectional attention is told to pass over.
     """
 
     def __init__(self, model: PreTrainedModel, precision: str = "auto") -> None:
         super().__init__(model, precision)
-        precision, self.precision = self.precision, FLOAT32  # rounding would hide a difference
-        self.packed = self._packs()
-        self.precision = precision
+        config, like = model.config, self.like
+        key = type(model), config.to_json_string(use_diff=False), like.dtype, like.device.type
+        if key not in _PACKS:
+            precision, self.precision = self.precision, FLOAT32  # rounding would hide a difference
+            _PACKS[key] = self._packs()
+            self.precision = precision
+        self.packed = _PACKS[key]
 
     @torch.no_grad()
     def _packs(self) -> bool:

@@ -50,6 +50,8 @@ def _adapted(folder: Path) -> str:
 
 # Shapes seen by this process, by configuration: a plan asks for the same one for each of its runs.
 _SEEN: dict[tuple[type, str], Shape] = {}
+# Of the same, the parameters used after the last block.
+_AFTER: dict[tuple[type, str], frozenset[str]] = {}
 
 
 def config_shape(config: Any, name: str) -> Shape:
@@ -60,10 +62,14 @@ def config_shape(config: Any, name: str) -> Shape:
     Raises:
         ToolkitError: It is no causal decoder, or one that cannot be counted exactly; says why.
     """
-    key = type(config), config.to_json_string(use_diff=False)
+    key = _key(config)
     if key not in _SEEN:
         _SEEN[key] = _see(config, name)
     return _SEEN[key]
+
+
+def _key(config: Any) -> tuple[type, str]:
+    return type(config), config.to_json_string(use_diff=False)
 
 
 def _see(config: Any, name: str) -> Shape:
@@ -107,8 +113,11 @@ def final_parameters(model: Any) -> frozenset[str]:
     name = model.config.model_type
     config = copy.deepcopy(model.config)
     config.is_causal = True  # what is used where is the same; `_outline` takes decoders only
-    outline = _outline(config, name)
-    return _trace(outline, find_blocks(outline, name), name).after
+    key = _key(config)
+    if key not in _AFTER:
+        outline = _outline(config, name)
+        _AFTER[key] = _trace(outline, find_blocks(outline, name), name).after
+    return _AFTER[key]
 
 
 def check_bidirectional(config: Any, name: str, max_tokens: int = 0) -> None:

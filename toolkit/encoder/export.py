@@ -128,7 +128,8 @@ def _save(encoder: Encoder, folder: Path, precision: str) -> None:
     )
     modules = [transformer, pooling, Normalize()]
     prompts = {"query": config.query_prefix or "", "document": config.positive_prefix or ""}
-    SentenceTransformer(modules=modules, prompts=prompts, device="cpu").save(str(folder))
+    whole = SentenceTransformer(modules=modules, prompts=prompts, device="cpu")
+    whole.save(str(folder), create_model_card=False)  # ours follows
     shutil.rmtree(decoder)
     readme = card(config, encoder.record, width=encoder.width, precision=precision)
     (folder / "README.md").write_text(readme, encoding="utf-8")

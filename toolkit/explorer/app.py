@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -50,7 +51,7 @@ def find_sweeps(folder: str | Path = RUNS, *, ready: bool = True) -> dict[str, S
     return {
         path.name: lambda path=path: read_table(path)  # type: ignore[misc]
         for path in found
-        if _is_ready(path) is ready
+        if _is_ready(path / "runs.csv") is ready
     }
 
 
@@ -60,10 +61,17 @@ def offered() -> dict[str, Source]:
     return {**find_sweeps(), **example, **find_sweeps(ready=False)}
 
 
-def _is_ready(sweep: Path) -> bool:
+def _is_ready(runs: Path) -> bool:
     """Whether some method has finished runs of three sizes at each of three budgets."""
+    state = runs.stat()
+    return _is_wide(runs, (state.st_mtime_ns, state.st_size))
+
+
+@lru_cache
+def _is_wide(runs: Path, state: tuple[int, int]) -> bool:
+    """The same of a file as it is in a `state`: read once, however often it is asked about."""
     try:
-        table = read_table(sweep)
+        table = read_table(runs)
         sizes = table[table["status"] == "finished"].groupby(["method", "budget_flop"])["params"]
         wide = sizes.nunique() >= 3
         return bool((wide.groupby("method").sum() >= 3).any())
@@ -150,10 +158,11 @@ class Explorer(widgets.VBox):
         study = self._study_of(name, self.sources[name])
         self.study = study
         low, high = budget_range(study)
-        self.max_params.reach(float(study.runs["params"].min()), 1e11)
-        self.budget.flop.reach(low, high)
-        self.budget.flop.set(study.budgets[-1])
-        self.redraw.request()
+        with self.redraw.gathered():
+            self.max_params.reach(float(study.runs["params"].min()), 1e11)
+            self.budget.flop.reach(low, high)
+            self.budget.flop.set(study.budgets[-1])
+            self.redraw.request()
 
     def _study_of(self, name: str, source: Source) -> Study:
         if name not in self._studies:

@@ -84,7 +84,7 @@ class Drawing:
         return Image.fromarray(np.asarray(self.canvas.buffer_rgba()))
 
 
-def _png(picture: Image.Image, level: int = 9) -> bytes:
+def _png(picture: Image.Image, level: int = 6) -> bytes:
     out = io.BytesIO()
     picture.save(out, "png", compress_level=level)
     return out.getvalue()

@@ -202,9 +202,8 @@ def _points(study: Study, ax: Axes, quantity: str) -> Array:
     for method in study.methods:
         runs = study.best[study.best["method"] == method]
         shade = colour(method)
-        for budget in sorted(set(runs["budget_flop"])):
-            sizes = runs[runs["budget_flop"] == budget].assign(size=runs["params"]).groupby("size")
-            means = sizes.mean(numeric_only=True)
+        sizes = runs.assign(size=runs["params"]).groupby(["budget_flop", "size"])
+        for budget, means in sizes[sorted({"loss", quantity})].mean().groupby(level=0):
             place = int(means["loss"].to_numpy().argmin())
             face = shade if 0 < place < len(means) - 1 else "white"
             found.append(float(means[quantity].iloc[place]))
