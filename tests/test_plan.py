@@ -118,7 +118,7 @@ def test_cost_is_the_budget_in_the_models_convention():
     paper = cost(replace(config, flop_convention="paper"))
     # Attention and the loss are left out of the paper's count.
     assert 1.0e15 < paper.flop < 1.1e15
-    step = 6 * 85_056_000 * 1024 * (14 + 64)
+    step = 6 * 85_056_000 * 1024 * (21 + 70)
     assert paper.steps == 1e15 // step
 
 

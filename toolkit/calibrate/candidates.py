@@ -16,10 +16,11 @@ from toolkit.calibrate.rates import Tried
 from toolkit.errors import ToolkitError, refuse
 from toolkit.laws.optimiser import Mask
 from toolkit.methods import METHODS
+from toolkit.pairs.lengths import mean_tokens
 from toolkit.recipe.costs import flop_per_pair
 from toolkit.runs import RunConfig
 from toolkit.sweep.folders import RunState
-from toolkit.sweep.plan import POSITIVE_TOKENS, QUERY_TOKENS, cost
+from toolkit.sweep.plan import cost
 from toolkit.sweep.preflight import problems
 from toolkit.text import scientific
 
@@ -139,13 +140,14 @@ class Candidates:
     def pool(self, states: Sequence[RunState] = ()) -> Pool:
         """The pool, its prices, pairs and candidates as the runs so far had them."""
         records = [s.record for s in states if s.record is not None]
-        tokens = float(QUERY_TOKENS + POSITIVE_TOKENS)
+        likely = self.config(0, self.asked.target)
+        vocabulary = decoders.find(self.names[0]).shape.vocabulary
+        tokens = sum(mean_tokens(likely.source, vocabulary, likely.max_tokens))
         paid: dict[tuple[str, str], float] = {}
         for r in records:
             paid[r.config.method, r.config.decoder] = r.config.budget_flop / max(1, r.pairs)
         if records:
             tokens = sum(r.tokens for r in records) / max(1, sum(r.pairs for r in records))
-        likely = self.config(0, self.asked.target)
         counted = [
             flop_per_pair(decoders.find(d).shape, d, m, tokens, likely.flop_convention)
             for d, m in zip(self.names, self.methods, strict=True)

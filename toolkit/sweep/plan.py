@@ -48,8 +48,6 @@ KEEP = ("none", "best", "all")
 MOST_RUNS = 100_000
 PADDED = "{name} takes no packed stream: its texts are padded, which is in these figures"
 _LISTS = ("lora_targets", "matryoshka")  # Fields of which one value is a list.
-# The study's pairs, where the real lengths are not known yet (see `toolkit.flops`).
-QUERY_TOKENS, POSITIVE_TOKENS = 14, 64
 
 
 @dataclass(frozen=True)
@@ -83,7 +81,7 @@ class Plan:
 
 @dataclass(frozen=True)
 class RunCost:
-    """What one run takes, by the arithmetic of `toolkit.flops` on the study's text lengths.
+    """What one run takes, by the arithmetic of `toolkit.flops` on texts of a mean length.
 
     Attributes:
         params: Non-embedding parameters of the decoder.
@@ -243,10 +241,12 @@ def cost(config: RunConfig) -> RunCost:
     flops, slots, padding = _step(config, decoder.shape, method, batch, dimensions, packed)
     if config.negatives == "mined":
         # As if every pair were seen once; each is embedded, and compared with a group of others.
-        flops += _mining_flops(decoder.shape, batch, _lengths(config), packed)
+        flops += _mining_flops(
+            decoder.shape, batch, _lengths(config, decoder.shape.vocabulary), packed
+        )
     step = getattr(flops, config.flop_convention)
     steps = int(config.budget_flop // step)
-    # Texts may be shorter than the study's: the run itself knows, and refuses as well.
+    # Texts may be shorter than expected: the run itself knows, and refuses as well.
     if config.budget_flop < step / 2:
         raise ToolkitError(
             f"its budget of {config.budget_flop:.3g} FLOP is under one step of {batch:,} pairs, "
@@ -301,7 +301,8 @@ def _step(
     packed: bool,
 ) -> tuple[StepFlops, int, float]:
     """FLOPs of a step, its token slots, and what padding makes of its executed FLOP."""
-    known = shape, method, batch, _lengths(config), config.checkpointing, dimensions
+    lengths = _lengths(config, shape.vocabulary)
+    known = shape, method, batch, lengths, config.checkpointing, dimensions
     flops, slots = _step_flops(*known, packed, config.chunk_tokens)
     if packed:
         return flops, slots, 1.0
@@ -350,13 +351,16 @@ def _usual_chunk() -> int:
     return GPU_CHUNK if machine.gpu_names() and hardware.visible_gpus() else CPU_CHUNK
 
 
-def _lengths(config: RunConfig) -> tuple[int, int, int]:
-    """Tokens of a query and of a positive as in the study, with their prefixes at four letters a
-    token, and how many negatives a query has."""
+def _lengths(config: RunConfig, vocabulary: int) -> tuple[int, int, int]:
+    """Tokens of a query and of a positive, with their prefixes at four letters a token, and how
+    many negatives a query has."""
+    from toolkit.pairs.lengths import mean_tokens
+
     prefixes = config.query_prefix or "", config.positive_prefix or ""
+    tokens = mean_tokens(config.source, vocabulary, config.max_tokens)
     query, positive = (
-        min(tokens + -(-len(prefix) // 4), config.max_tokens)
-        for tokens, prefix in zip((QUERY_TOKENS, POSITIVE_TOKENS), prefixes, strict=True)
+        min(round(mean) + -(-len(prefix) // 4), config.max_tokens)
+        for mean, prefix in zip(tokens, prefixes, strict=True)
     )
     return query, positive, 0 if config.negatives == "none" else config.negatives_per_query or 1
 
