@@ -17,7 +17,7 @@ def pairs_file(path, query, positive, count=40):
 
 def test_a_files_texts_are_measured_by_their_bytes_and_cut(tmp_path):
     name = pairs_file(tmp_path / "own.jsonl", "abcdefghij", "x" * 400)
-    assert mean_tokens(Source(name), LARGE, 75) == pytest.approx((3, 75))
+    assert mean_tokens(Source(name), LARGE, 75) == pytest.approx((3.75, 75))
     assert mean_tokens(Source(name), LARGE, 512)[1] == 100
     assert mean_tokens(Source(name), LARGE - 1, 512)[1] == pytest.approx(400 / 3, abs=1)
 
