@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
+from tests.few import few
 from tests.tiny import SHAPE, method, neox, texts, tuned
 from toolkit.contrast.loss import Criterion, equal_texts
 from toolkit.contrast.step import ContrastiveStep, embed
@@ -100,7 +101,7 @@ CASES = {
 }
 
 
-@pytest.mark.parametrize("name", METHODS)
+@pytest.mark.parametrize("name", few(METHODS, ["full", "hybrid"]))
 @pytest.mark.parametrize("chunk_tokens", [None, 40], ids=["whole", "cached"])
 @pytest.mark.parametrize("case", CASES)
 def test_loss_gradients_and_flops_are_those_of_the_loss_written_out(case, chunk_tokens, name):

@@ -13,7 +13,6 @@ from pathlib import Path
 import pytest
 
 import toolkit as d2e
-from toolkit.recipe.study import Study
 
 SOURCE = ast.parse(Path(d2e.__file__).read_text())
 LONG = {"run_sweep", "write_report"}  # They start kernels.
@@ -40,26 +39,6 @@ def home(tmp_path, monkeypatch, cache):
 def test_every_name_that_a_room_shows_is_where_it_says(room):
     package = import_module(f"toolkit.{room}")
     assert all(getattr(package, name) is not None for name in dir(package))
-
-
-@pytest.fixture(scope="module")
-def fits():
-    return []
-
-
-@pytest.fixture
-def fitted_once(fits, monkeypatch):
-    """Examples ask about the same study again and again: its law is fitted once for all."""
-    fit = Study.of
-
-    def of(table, **how):
-        for known, settings, study in fits:
-            if how == settings and table.equals(known):
-                return study
-        fits.append((table, how, fit(table, **how)))
-        return fits[-1][2]
-
-    monkeypatch.setattr(Study, "of", of)
 
 
 def examples():

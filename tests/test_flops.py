@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from torch.utils.flop_counter import FlopCounterMode
 
+from tests.few import few
 from tests.tiny import SHAPE, method, neox, texts, tuned
 from toolkit.cli import main
 from toolkit.contrast.packing import plan_step, spread
@@ -67,13 +68,14 @@ def assert_counted(shape: Shape, how: Method, settings: dict, pairs: int = 6) ->
 
 
 @pytest.mark.parametrize("run", RUNS)
-@pytest.mark.parametrize(("shape", "how"), VARIANTS, ids=name_of)
+@pytest.mark.parametrize(("shape", "how"), few(VARIANTS, VARIANTS[: len(METHODS)]), ids=name_of)
 def test_hardware_flops_are_torchs_count_to_the_integer(
     shape: Shape, how: Method, run: str
 ) -> None:
     assert_counted(shape, how, RUNS[run])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("run", RUNS)
 @pytest.mark.parametrize("name", METHODS)
 def test_so_they_are_at_the_shape_of_pythia_14m(name: str, run: str) -> None:

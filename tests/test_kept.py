@@ -8,7 +8,7 @@ from toolkit.recipe.cheapest import cheapest
 from toolkit.recipe.frontier import best_choices
 from toolkit.recipe.recommendation import recommend_from
 from toolkit.recipe.study import Study
-from toolkit.tables import read_table
+from toolkit.synthetic import run_table
 
 
 class Thing:
@@ -53,9 +53,9 @@ def test_what_is_kept_does_not_hold_the_object():
 
 
 def test_a_study_that_nobody_has_any_more_is_gone_whatever_it_was_asked():
-    study = Study.of(read_table("reference"), draws=50)
-    recommend_from(study, budget_flop=1e12)
-    cheapest(study, 3.0)
+    study = Study.of(run_table(decoders=("small-7k", "small-38k", "small-200k")), draws=20)
+    loss = recommend_from(study, budget_flop=1e12).loss.value
+    cheapest(study, loss)
     best_choices(study, 1e11, 1e13)
     there = [ref(study), ref(study.surface)]
     del study

@@ -13,6 +13,7 @@ from toolkit.cli import main
 from toolkit.decoders import KNOWN
 from toolkit.errors import ToolkitError
 from toolkit.recipe.cheapest import cheapest
+from toolkit.recipe.comparable import Comparable
 from toolkit.recipe.limits import Limits
 from toolkit.recipe.recommendation import recommend, recommend_from
 from toolkit.recipe.settings import choose_settings
@@ -23,12 +24,21 @@ from toolkit.training.defaults import batch_pairs
 from toolkit.words import as_text, say
 
 REFERENCE = Path(__file__).parents[1] / "runs/reference/runs.csv"
+TWO = {method: TRUTH[method] for method in ("full", "lora")}
 WIDE = ("small-7k", "small-15k", "small-38k", "small-85k", "small-200k", "small-559k", "small-1.2m")
 
 
+pytestmark = pytest.mark.usefixtures("fitted_once")
+
+
 @pytest.fixture(scope="module")
-def study() -> Study:
-    return Study.of(run_table(decoders=WIDE, seeds=(0, 1), noise=0.003), draws=300)
+def study(fit_once) -> Study:
+    return fit_once(run_table(decoders=WIDE, seeds=(0, 1), noise=0.003), draws=300)
+
+
+def recipe_of(table, **question):
+    """What `recommend` says, from a law with fewer draws than a person gets."""
+    return recommend_from(Study.of(table, draws=100), **question)
 
 
 def kinds(recipe):
@@ -37,12 +47,12 @@ def kinds(recipe):
 
 def test_a_better_run_is_promised_where_its_budget_and_pairs_are_at_hand():
     """But for two standard deviations of a seed, which may have been luck."""
-    table = run_table(decoders=WIDE, noise=0.003)
+    table = run_table(truth=TWO, decoders=WIDE, noise=0.003)
     top = table["budget_flop"].max()
     there = table[(table["budget_flop"] == top) & (table["method"] == "full")]
     lucky = there.sort_values("params").index[-1]  # what the law holds for the worst choice
     table.loc[lucky, "loss"] = 0.8 * table["loss"].min()
-    study = Study.of(table, draws=300)
+    study = Study.of(table, draws=100)
     seeds = 2 * study.surface.cells.noise
     for budget in (top, 1.2 * top):
         recipe = recommend_from(study, budget_flop=budget)
@@ -58,12 +68,12 @@ def promised(study, budget, method, decoder):
 
 
 def test_worse_runs_at_a_budget_are_promised_there_and_the_law_s_loss_far_from_it():
-    table = run_table(decoders=WIDE, seeds=(0, 1, 2), noise=0.003)
+    table = run_table(truth=TWO, decoders=WIDE, seeds=(0, 1, 2), noise=0.003)
     low, budget, high = table["budget_flop"].unique()[[0, 2, 4]]
     cell = (table["budget_flop"] == budget) & (table["decoder"] == "small-85k")
     cell &= table["method"] == "full"
     poor = table.assign(loss=table["loss"].where(~cell, 1.08 * table["loss"]))
-    study, usual = (Study.of(t, draws=300) for t in (poor, table))
+    study, usual = (Study.of(t, draws=100) for t in (poor, table))
     loss = promised(study, budget, "full", "small-85k")
     assert loss.value == pytest.approx(poor.loc[cell, "loss"].mean(), rel=0.02)
     for far in (low, high):
@@ -81,7 +91,7 @@ def test_a_run_far_from_the_settings_that_the_recipe_names_does_not_speak_agains
     measured = float(table.loc[cell, "loss"].iloc[0])
     truth = TRUTH["lora"].loss(KNOWN["small-200k"].params, budget)
     assert measured > 1.05 * truth
-    loss = promised(Study.of(table, draws=300), budget, "lora", "small-200k")
+    loss = promised(Study.of(table, draws=100), budget, "lora", "small-200k")
     assert abs(loss.value - truth) < 0.4 * (measured - truth)
 
 
@@ -132,7 +142,7 @@ def test_every_decoder_with_every_method_is_priced_best_first(study):
 
 
 def test_a_single_run_is_less_certain_than_the_mean():
-    noisy = Study.of(run_table(decoders=WIDE, seeds=(0, 1), noise=0.03), draws=500)
+    noisy = Study.of(run_table(truth=TWO, decoders=WIDE, seeds=(0, 1), noise=0.03), draws=300)
     recipe = recommend_from(noisy, budget_flop=1e12)
     mean, run = recipe.loss, recipe.run_loss
     assert run.high - run.low > mean.high - mean.low
@@ -151,7 +161,7 @@ def test_pairs_are_what_the_budget_buys_as_the_runs_paid_for_them(study):
 def test_rows_keep_together_when_others_are_left_out():
     table = run_table()
     table.loc[[0, 7], "status"] = "diverged"
-    for rows in (Study.of(table).runs, Study.of(table[3:]).best):
+    for rows in (Comparable.of(table).runs, Comparable.of(table[3:]).best):
         assert (rows["decoder"].map(lambda name: KNOWN[name].params) == rows["params"]).all()
 
 
@@ -164,8 +174,8 @@ def test_a_seed_that_was_not_run_with_the_best_setting_has_no_say():
     """Two seeds of a poor rank do not pull the law of a good one up."""
     good, poor = (run_table(ranks=(rank,), decoders=WIDE, noise=0) for rank in (64, 8))
     again = poor.assign(seed=1)
-    study = Study.of(pd.concat([good, poor, again]))
-    lora = study.best[study.best["method"] == "lora"]
+    best = Comparable.of(pd.concat([good, poor, again])).best
+    lora = best[best["method"] == "lora"]
     assert set(lora["lora_rank"]) == {64}
     assert set(lora["seed"]) == {0}
 
@@ -173,7 +183,7 @@ def test_a_seed_that_was_not_run_with_the_best_setting_has_no_say():
 def test_one_setting_counts_at_each_size_and_budget_with_all_its_seeds():
     """With this much noise the seeds alone would not agree which rank is best."""
     table = run_table(ranks=(32, 64), decoders=WIDE, seeds=(0, 1, 2), noise=0.05)
-    lora = Study.of(table).best.query("method == 'lora'")
+    lora = Comparable.of(table).best.query("method == 'lora'")
     cells = lora.groupby(["params", "budget_flop"])
     assert cells.size().eq(3).all()
     assert cells["lora_rank"].nunique().eq(1).all()
@@ -182,18 +192,18 @@ def test_one_setting_counts_at_each_size_and_budget_with_all_its_seeds():
 def test_of_two_equally_good_settings_one_counts():
     table = run_table(truth={"full": TRUTH["full"]}, decoders=WIDE, noise=0)
     twice = pd.concat([table, table.assign(batch_pairs=64)])
-    assert len(Study.of(twice).best) == len(table)
+    assert len(Comparable.of(twice).best) == len(table)
 
 
 def test_without_seeds_runs_with_the_same_settings_are_replicates():
     table = run_table(seeds=(0, 1, 2), ranks=(8, 64))
-    study = Study.of(table.drop(columns="seed"))
-    assert len(study.best) == len(Study.of(table).best)
+    without = Comparable.of(table.drop(columns="seed"))
+    assert len(without.best) == len(Comparable.of(table).best)
 
 
 def test_hyperparameters_that_the_table_lacks_are_the_defaults_and_say_so():
     table = run_table(truth={"lora": TRUTH["lora"]}, decoders=WIDE, noise=0)
-    recipe = recommend(table.drop(columns=["lr", "lora_rank", "batch_pairs"]), budget_flop=1e12)
+    recipe = recipe_of(table.drop(columns=["lr", "lora_rank", "batch_pairs"]), budget_flop=1e12)
     assert {s.name for s in recipe.settings} == {"lr", "batch_pairs", "lora_rank"}
     for setting in recipe.settings:
         assert "default" in setting.source
@@ -202,7 +212,7 @@ def test_hyperparameters_that_the_table_lacks_are_the_defaults_and_say_so():
 
 def test_a_table_whose_only_setting_is_one_learning_rate_is_answered():
     table = run_table(truth={"full": TRUTH["full"]}, decoders=WIDE, noise=0).assign(lr=1e-3)
-    recipe = recommend(table.drop(columns=["lora_rank", "batch_pairs"]), budget_flop=1e12)
+    recipe = recipe_of(table.drop(columns=["lora_rank", "batch_pairs"]), budget_flop=1e12)
     assert recipe.decoder.name in WIDE
 
 
@@ -211,7 +221,7 @@ def test_a_learning_rate_found_with_one_width_is_carried_to_another_as_the_defau
     table = run_table(truth={"full": TRUTH["full"]}, decoders=WIDE, noise=0)
     table.loc[table["decoder"] != "small-15k", "lr"] = np.nan
     table.loc[table["decoder"] == "small-15k", "lr"] = 0.26 / 24 / 2
-    study = Study.of(table)
+    study = Study.of(table, draws=100)
     (lr, *_) = choose_settings(study, "full", 1e12, 85_000, "small-85k")
     assert lr.name == "lr"
     assert lr.value == pytest.approx(0.26 / 48 / 2)
@@ -226,9 +236,9 @@ def test_the_default_batch_of_small_decoders_grows_with_the_pairs_that_the_budge
 
 
 def test_diverged_runs_are_left_out_and_named():
-    table = run_table(noise=0.003)
+    table = run_table(truth=TWO, noise=0.003)
     table.loc[5, ["status", "loss", "reason"]] = ["diverged", math.nan, "loss is NaN"]
-    recipe = recommend(table, budget_flop=1e12)
+    recipe = recipe_of(table, budget_flop=1e12)
     (excluded,) = recipe.excluded
     assert excluded.count == 1
     assert excluded.runs == (f"{table['run'][5]} (diverged: loss is NaN)",)
@@ -237,31 +247,31 @@ def test_diverged_runs_are_left_out_and_named():
 
 
 def test_budgets_counted_differently_are_never_mixed():
-    table = run_table()
+    table = run_table(truth=TWO)
     paper = table.assign(flop_convention="paper", budget_flop=table["budget_flop"] * 7)
     mixed = pd.concat([table, paper.iloc[:20]], ignore_index=True)
-    recipe = recommend(mixed, budget_flop=1e12)
+    recipe = recipe_of(mixed, budget_flop=1e12)
     assert recipe.convention == "model" and recipe.n_runs == len(table)
     assert any("20 runs left out" in say(w) and "paper" in say(w) for w in recipe.warnings)
-    chosen = Study.of(mixed, convention="paper")
+    chosen = Study.of(mixed, convention="paper", draws=100)
     assert chosen.convention == "paper" and len(chosen.runs) == 20
     with pytest.raises(ToolkitError, match="hardware convention; this table has model and paper"):
         Study.of(mixed, convention="hardware")
 
 
 def test_losses_over_other_candidates_are_never_compared():
-    table = run_table()
+    table = run_table(truth=TWO)
     table.loc[:3, "candidates"] = 256
-    recipe = recommend(table, budget_flop=1e12)
+    recipe = recipe_of(table, budget_flop=1e12)
     assert recipe.n_tried == len(table) - 4
     assert any("candidates" in say(w) for w in recipe.warnings)
 
 
 def test_the_law_is_of_the_best_settings_and_the_recipe_says_so():
     """Poor ranks do not pull LoRA's law up: 64 is best, and what is fitted is the loss there."""
-    ranks = run_table(ranks=(8, 64, 512), decoders=WIDE, noise=0)
-    alone = run_table(ranks=(64,), decoders=WIDE, noise=0)
-    recipe, expected = (recommend(t, budget_flop=1e12) for t in (ranks, alone))
+    ranks = run_table(truth=TWO, ranks=(8, 64, 512), decoders=WIDE, noise=0)
+    alone = run_table(truth=TWO, ranks=(64,), decoders=WIDE, noise=0)
+    recipe, expected = (recipe_of(t, budget_flop=1e12) for t in (ranks, alone))
     assert recipe.loss.value == pytest.approx(expected.loss.value, rel=0.01)
     assert (recipe.n_runs, expected.n_runs) == (len(ranks), len(alone))
     notes = [say(note) for note in recipe.notes]
@@ -276,7 +286,7 @@ def test_runs_that_differ_in_any_setting_are_never_taken_for_seeds(name):
     values = {"pooling": ("mean", "last")}.get(name, (0.1, 0.3))
     poor = clean.assign(**{name: values[1]}, loss=1.5 * clean["loss"])
     mixed = pd.concat([clean.assign(**{name: values[0]}), poor], ignore_index=True)
-    recipe, expected = (recommend(t, budget_flop=1e12) for t in (mixed, clean))
+    recipe, expected = (recipe_of(t, budget_flop=1e12) for t in (mixed, clean))
     assert recipe.loss.value == pytest.approx(expected.loss.value, rel=1e-3)
     assert any(name in say(note) for note in recipe.notes)
 
@@ -285,7 +295,7 @@ def test_the_best_rank_is_named_between_those_tried_with_an_interval():
     """Truth: 64 at every size, a little less at small budgets, where high ranks cost more."""
     lora = {"lora": TRUTH["lora"]}
     table = run_table(truth=lora, ranks=(8, 32, 128, 512), decoders=WIDE[3:], noise=0.003)
-    recipe = recommend(table, budget_flop=1e13)
+    recipe = recipe_of(table, budget_flop=1e13)
     by_name = {s.name: s for s in recipe.settings}
     rank = by_name["lora_rank"]
     assert rank.told and rank.tried == (8, 32, 128, 512)
@@ -300,7 +310,7 @@ def test_the_best_rank_is_named_between_those_tried_with_an_interval():
 
 def test_where_too_few_values_were_tried_the_best_of_them_is_named():
     table = run_table(truth={"lora": TRUTH["lora"]}, ranks=(8, 64), decoders=WIDE, noise=0)
-    recipe = recommend(table, budget_flop=1e12)
+    recipe = recipe_of(table, budget_flop=1e12)
     (rank,) = [s for s in recipe.settings if s.name == "lora_rank"]
     assert not rank.told and "best of 2 tried" in rank.source
     assert rank.value == min(64, KNOWN[recipe.decoder.name].shape.hidden)
@@ -309,7 +319,7 @@ def test_where_too_few_values_were_tried_the_best_of_them_is_named():
 
 def test_trained_blocks_keep_their_share_of_the_blocks():
     table = run_table(truth={"freeze": TRUTH["freeze"]}, shares=(0.5, 1.0), noise=0)
-    recipe = recommend(table, budget_flop=1e12, max_params=40_000)
+    recipe = recipe_of(table, budget_flop=1e12, max_params=40_000)
     (blocks,) = [s for s in recipe.settings if s.name == "trained_blocks"]
     layers = KNOWN[recipe.decoder.name].shape.layers
     assert blocks.value / layers == pytest.approx(0.5, abs=0.5 / layers)
@@ -333,7 +343,7 @@ def test_a_million_times_beyond_the_loss_is_still_a_loss(study):
 
 def test_sizes_that_do_not_bracket_the_optimum_are_said_not_to():
     table = run_table(truth={"full": TRUTH["full"]}, decoders=WIDE[3:], budgets=(1e10, 2e10, 4e10))
-    recipe = recommend(table, budget_flop=2e10, max_params=None)
+    recipe = recipe_of(table, budget_flop=2e10, max_params=None)
     truth = TRUTH["full"].optimum(2e10)[0]
     assert truth < KNOWN["small-38k"].params
     assert recipe.decoder.params < KNOWN["small-85k"].params
@@ -380,24 +390,24 @@ def test_a_run_that_seeds_may_explain_does_not_move_the_recipe_and_is_named():
     there = (table["budget_flop"] == budget) & (table["decoder"] == "small-85k")
     table = table[~there | (table["seed"] == 0)]
     full, lora = (there & (table["method"] == m) for m in ("full", "lora"))
-    usual = recommend(table, budget_flop=budget)
+    usual = recipe_of(table, budget_flop=budget)
     assert (usual.decoder.name, usual.method) == ("small-85k", "full")
     assert "spoken-against" not in kinds(usual)
     table.loc[lora, "loss"] = 0.985 * table.loc[full, "loss"].iloc[0]
-    warned = recommend(table, budget_flop=budget)
+    warned = recipe_of(table, budget_flop=budget)
     assert (warned.decoder, warned.method) == (usual.decoder, usual.method)
     (said,) = [say(w) for w in warned.warnings if w.kind == "spoken-against"]
     assert f"{table.loc[full, 'loss'].iloc[0]:.3f}" in said
 
 
 def test_a_choice_that_came_out_worse_than_seeds_explain_is_no_longer_the_recipe():
-    table = run_table(decoders=WIDE, noise=0.003)
+    table = run_table(truth=TWO, decoders=WIDE, noise=0.003)
     budget = table["budget_flop"].unique()[2]
-    usual = recommend(table, budget_flop=budget)
+    usual = recipe_of(table, budget_flop=budget)
     poor = (table["budget_flop"] == budget) & (table["params"] == usual.decoder.params)
     poor &= table["method"] == usual.method
     table.loc[poor, "loss"] *= 1.05
-    moved = recommend(table, budget_flop=budget)
+    moved = recipe_of(table, budget_flop=budget)
     assert (moved.decoder, moved.method) != (usual.decoder, usual.method)
     there = table[table["budget_flop"] == budget].groupby(["method", "params"])["loss"].mean()
     assert there[moved.method, moved.decoder.params] == there.min()
@@ -440,7 +450,7 @@ def test_the_cheapest_budget_for_a_loss_gives_that_loss(study):
 
 def test_at_the_cheapest_budget_the_recipe_itself_has_that_loss():
     """Also where it withholds sizes smaller than all that were tried."""
-    some = Study.of(pd.read_csv(REFERENCE), draws=300)
+    some = Study.of(pd.read_csv(REFERENCE), draws=100)
     recipe = recommend_from(some, budget_flop=cheapest(some, 3.0).value)
     assert recipe.loss.value == pytest.approx(3.0, rel=0.02)
 
@@ -466,7 +476,7 @@ def test_at_the_cheapest_budget_the_recipe_with_the_same_limits_has_that_loss(st
 
 def test_a_decoder_that_is_named_can_make_a_loss_cheaper():
     some = run_table(decoders=("small-7k", "small-559k"), seeds=(0,), noise=0.003)
-    some = Study.of(some.assign(decoder="", params=some["params"] + 1), draws=300)
+    some = Study.of(some.assign(decoder="", params=some["params"] + 1), draws=100)
     named = Limits(decoders=("small-38k",))
     wanted = recommend_from(some, budget_flop=1e12).loss.value
     least = cheapest(some, wanted, named)
@@ -521,20 +531,20 @@ def test_a_table_from_elsewhere_needs_four_columns_only():
 
 def test_one_size_at_one_budget_still_gets_an_answer_with_warnings():
     table = run_table(decoders=("small-38k",), budgets=(1e12,))
-    recipe = recommend(table, budget_flop=1e12)
+    recipe = recipe_of(table, budget_flop=1e12)
     assert {"few-runs", "few-budgets", "few-sizes"} <= set(kinds(recipe))
     assert as_text(recipe)
 
 
 def test_runs_above_chance_are_named_and_left_out_of_the_law():
-    table = run_table(decoders=WIDE, noise=0.003)
-    clean = recommend(table, budget_flop=1e12)
+    table = run_table(truth=TWO, decoders=WIDE, noise=0.003)
+    clean = recipe_of(table, budget_flop=1e12)
     memorised = table.iloc[[3, 40]].assign(loss=11.0, max_pairs=np.nan, seed=9)
-    recipe = recommend(pd.concat([table, memorised], ignore_index=True), budget_flop=1e12)
+    recipe = recipe_of(pd.concat([table, memorised], ignore_index=True), budget_flop=1e12)
     assert "above-chance" in kinds(recipe) and recipe.n_runs == clean.n_runs
     assert recipe.loss.value == pytest.approx(clean.loss.value, rel=0.01)
     with pytest.raises(ToolkitError, match="at or above chance"):
-        recommend(table.assign(loss=9.75), budget_flop=1e12)
+        recipe_of(table.assign(loss=9.75), budget_flop=1e12)
 
 
 def test_the_recipe_is_plain_json_with_the_keys_that_others_build_on(study):
@@ -664,5 +674,5 @@ def test_what_to_know_about_a_decoders_weights_is_said_once():
     table = run_table(truth={"full": TRUTH["full"]}, decoders=WIDE, noise=0)
     for old, new in zip(WIDE, cuts, strict=False):
         table.loc[table["decoder"] == old, "decoder"] = new
-    notes = [say(note) for note in recommend(table, budget_flop=1e12).notes]
+    notes = [say(note) for note in recipe_of(table, budget_flop=1e12).notes]
     assert sum("de-quantised" in note and "instruct-tuned" in note for note in notes) == 1

@@ -8,6 +8,8 @@ from toolkit.recipe.recount import recount
 from toolkit.recipe.study import Study
 from toolkit.synthetic import TRUTH, run_table
 
+pytestmark = pytest.mark.usefixtures("fitted_once")
+
 
 @pytest.fixture(scope="module")
 def table():

@@ -76,7 +76,7 @@ def test_links_between_pages_lead_somewhere():
             assert (page.parent / target).exists(), f"{page.name} leads to {target}"
 
 
-def test_the_readme_answers_as_the_recipe_does_and_is_of_one_screen_or_two():
+def test_the_readme_answers_as_the_recipe_does_and_is_of_one_screen_or_two(fitted_once):
     readme = (ROOT / "README.md").read_text()
     assert pages.answers() in readme
     assert readme.count("\n") <= 120

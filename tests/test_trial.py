@@ -17,6 +17,7 @@ from toolkit.recipe.study import Study
 from toolkit.recipe.trial import as_text, put_to_test, sentences
 from toolkit.synthetic import BUDGETS, TRUTH, run_table
 
+pytestmark = pytest.mark.usefixtures("fitted_once")
 ABOVE = BUDGETS[-1] * 3
 WIDE = ("small-7k", "small-15k", "small-38k", "small-85k", "small-200k", "small-559k")
 
@@ -46,8 +47,8 @@ def unseen():
 
 
 @pytest.fixture(scope="module")
-def study(known):
-    return Study.of(known, draws=200)
+def study(known, fit_once):
+    return fit_once(known, draws=200)
 
 
 @pytest.fixture(scope="module")

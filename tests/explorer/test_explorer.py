@@ -313,7 +313,7 @@ def test_a_wrong_path_is_said_and_the_picture_stays(explorer):
     assert explorer.alerts.widget.value == ""
 
 
-def test_text_from_the_data_is_escaped(studies):
+def test_text_from_the_data_is_escaped():
     evil = "<img src=x onerror=alert(1)>"
     table = run_table(truth={evil: TRUTH["full"]}).assign(decoder=evil, data=evil)
     explorer = explore(table, draws=100)
@@ -368,9 +368,9 @@ def test_a_sweep_on_its_way_or_damaged_is_none_to_open_on(tmp_path):
     assert list(find_sweeps(tmp_path, ready=False)) == others
 
 
-def test_without_any_sweep_it_opens_on_an_example(studies, monkeypatch):
+def test_without_any_sweep_it_opens_on_an_example(fitted_once, monkeypatch):
     monkeypatch.setattr(app, "find_sweeps", lambda **_: {})
-    explorer = explore(draws=100)
+    explorer = explore()
     assert explorer.sweep.value == app.EXAMPLE
     explorer.alerts.check()
 
@@ -391,7 +391,7 @@ def test_with_nothing_to_judge_by_the_law_tab_shows_the_runs_and_says_so(explore
     assert view.result is not None and "held out fewer" not in view.readout.value
 
 
-def test_a_failing_callback_is_shown_and_fails_the_test(table, studies, monkeypatch):
+def test_a_failing_callback_is_shown_and_fails_the_test(table, fitted_once, monkeypatch):
     explorer = explore(table, draws=100)
 
     def fail(answer):
@@ -420,7 +420,8 @@ def test_errors_are_found_in_the_state_of_an_executed_notebook():
     assert widget_errors({"metadata": {}}) == []
 
 
-def test_the_rank_tab_opens_on_a_size_with_the_most_ranks(table):
+def test_the_rank_tab_opens_on_a_size_with_the_most_ranks():
+    table = run_table(truth={"lora": TRUTH["lora"]}, ranks=(8, 64, 512), noise=0.003)
     sizes = sorted(set(table["params"]))
     few = (table["method"] == "lora") & (table["lora_rank"] == 64)
     view = SettingsView(Alerts())

@@ -10,7 +10,7 @@ from toolkit.explorer import page as page_module
 from toolkit.explorer.page import write_page
 from toolkit.recipe.recommendation import recommend_from
 from toolkit.recipe.study import Study
-from toolkit.synthetic import BUDGETS, run_table
+from toolkit.synthetic import BUDGETS, TRUTH, run_table
 
 
 def frames(page: str) -> dict:
@@ -50,14 +50,14 @@ def test_the_title_is_escaped(page):
 
 def test_data_cannot_end_the_script(tmp_path):
     evil = "</script><script>alert(1)</script>"
-    study = Study.of(run_table().assign(decoder=evil), draws=100)
+    study = Study.of(run_table(truth={"full": TRUTH["full"]}).assign(decoder=evil), draws=100)
     write_page(study, tmp_path / "page.html", "x", frames=2)
     page = (tmp_path / "page.html").read_text(encoding="utf-8")
     assert page.count("<script") == page.count("</script") == 2
     assert all(evil not in answer["html"] for answer in frames(page)["answers"])
 
 
-def test_where_no_sweep_has_run_the_command_shows_the_example(tmp_path, monkeypatch):
+def test_where_no_sweep_has_run_the_command_shows_the_example(tmp_path, fitted_once, monkeypatch):
     written = []
     monkeypatch.setattr(app, "find_sweeps", lambda **_: {})
     monkeypatch.setattr(page_module, "write_page", lambda *given: written.append(given))

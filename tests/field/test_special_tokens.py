@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from tests.few import few
 from tests.field.decoders import BEGIN, STOP, decoder
 from toolkit import decoders
 from toolkit.encoder.export import check_export, export
@@ -25,7 +26,7 @@ def config_of(easy: dict, folder: Path, **settings: object) -> RunConfig:
     return RunConfig.from_dict({**easy, "decoder": str(folder), "budget_flop": 2e8, **settings})
 
 
-@pytest.mark.parametrize("pooling", ["mean", "last"])
+@pytest.mark.parametrize("pooling", few(["mean", "last"], ["last"]))
 @pytest.mark.parametrize(
     ("adds", "special_tokens", "settings"),
     [

@@ -563,7 +563,9 @@ def strange(written, plain):
     return path, ["--columns", "params=size,loss=score", "--unit", "params=1e6"]
 
 
-def test_every_command_that_reads_a_table_takes_the_same_options(strange, tmp_path, capsys):
+def test_every_command_that_reads_a_table_takes_the_same_options(
+    strange, fitted_once, tmp_path, capsys
+):
     path, options = strange
     page = tmp_path / "page.html"
     for command in (

@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import replace
+from functools import lru_cache
 
 import numpy as np
 import pytest
@@ -48,6 +49,12 @@ def cells(link="bounded", *, noise=0.006, unique=np.inf, methods=("full", "lora"
     )  # fmt: skip
 
 
+@lru_cache
+def surface_of(link="bounded"):
+    """The law of `cells(link)`, for all who ask about it."""
+    return fit_surface(cells(link), draws=400)
+
+
 @pytest.mark.parametrize("link", list(LINKS))
 @pytest.mark.parametrize("unique", [np.inf, 3e4])
 def test_slopes_are_those_of_finite_differences(link, unique):
@@ -84,14 +91,14 @@ def test_a_linear_problem_ends_where_algebra_says():
 
 @pytest.mark.parametrize("link", list(LINKS))
 def test_the_form_that_made_the_runs_predicts_the_largest_budget_better(link):
-    surface = fit_surface(cells(link), draws=20)
+    surface = surface_of(link)
     assert surface.form == link
     assert surface.weights[link] > 0.9
 
 
 @pytest.mark.parametrize("link", list(LINKS))
 def test_ten_times_above_its_budgets_the_surface_holds_the_truth(link):
-    surface = fit_surface(cells(link), draws=400)
+    surface = surface_of(link)
     budget = 10 * BUDGETS[-1]
     for method in ("full", "lora"):
         pairs = budget / (600 * SIZES)
@@ -113,7 +120,7 @@ def test_runs_that_repeat_tell_what_repeating_costs():
 
 
 def test_beyond_the_budgets_the_interval_grows_with_the_distance():
-    surface = fit_surface(cells(), draws=300)
+    surface = surface_of()
     widths = []
     for budget in (BUDGETS[-1], 10 * BUDGETS[-1], 1000 * BUDGETS[-1]):
         draws = surface.draws("full", SIZES[2:3], budget / (600 * SIZES[2:3]), math.log(budget))
@@ -132,19 +139,16 @@ def test_a_single_budget_gives_a_wide_answer_and_not_an_error():
 
 
 def test_one_cell_far_off_hardly_moves_the_law():
-    clean = cells()
-    losses = clean.log_loss.copy()
+    losses = cells().log_loss
     losses[7] += math.log(1.6)
-    spoilt = replace(clean, log_loss=losses)
+    spoilt = fit_surface(replace(cells(), log_loss=losses), draws=400)
     budget, size = 2e13, SIZES[2:3]
     answers = [
-        np.log(
-            fit_surface(c, draws=300).draws("full", size, budget / (600 * size), math.log(budget))
-        )
-        for c in (clean, spoilt)
+        np.log(surface.draws("full", size, budget / (600 * size), math.log(budget)))
+        for surface in (surface_of(), spoilt)
     ]
     assert answers[1].mean() == pytest.approx(answers[0].mean(), abs=0.06)
-    assert abs(fit_surface(spoilt, draws=10).outlying).argmax() == 7
+    assert abs(spoilt.outlying).argmax() == 7
 
 
 def test_a_hopeless_method_does_not_bend_the_exponents_of_the_others():
@@ -166,12 +170,10 @@ def test_a_hopeless_method_does_not_bend_the_exponents_of_the_others():
     )  # fmt: skip
     both = replace(both, method=np.concatenate((three.method, np.full(25, 2))))
     assert contenders(both) == ("full", "lora")
-    with_it, without = (
-        fit_surface(c, draws=200).draws("full", SIZES[2:3], np.array([1e6]), math.log(2e13))
-        for c in (both, three)
-    )
+    surface, asked = fit_surface(both, draws=400), (SIZES[2:3], np.array([1e6]), math.log(2e13))
+    with_it, without = (law.draws("full", *asked) for law in (surface, surface_of()))
     assert with_it.mean() == pytest.approx(without.mean(), rel=0.01)
-    bias = fit_surface(both, draws=200).draws("bias", SIZES[2:3], np.array([1e6]), math.log(2e13))
+    bias = surface.draws("bias", *asked)
     assert bias.mean() > 1.5 * with_it.mean()
 
 

@@ -60,7 +60,7 @@ def lawless(monkeypatch):
     monkeypatch.setattr("toolkit.recipe.downstream._by_laws", lambda *_: ())
 
 
-def test_a_score_that_falls_with_the_loss_is_predicted_by_it(tmp_path):
+def test_a_score_that_falls_with_the_loss_is_predicted_by_it(tmp_path, fitted_once):
     rows, scores = made_up(lambda loss: 1 / (1 + loss))
     found = downstream(table_of(rows, tmp_path), scores, "animals", draws=50)
     assert found.correlation.value == pytest.approx(-1)
@@ -69,14 +69,14 @@ def test_a_score_that_falls_with_the_loss_is_predicted_by_it(tmp_path):
     assert len(measured) == 4 and all(p.by_loss == p.by_score for p in measured)
 
 
-def test_a_score_that_rises_with_the_loss_makes_the_best_sizes_differ(tmp_path):
+def test_a_score_that_rises_with_the_loss_makes_the_best_sizes_differ(tmp_path, fitted_once):
     rows, scores = made_up(lambda loss: loss / (1 + loss))
     found = downstream(table_of(rows, tmp_path), scores, "animals", draws=50)
     assert found.correlation.value == pytest.approx(1)
     assert all(p.by_loss != p.by_score for p in found.preferences if p.source == "measured")
 
 
-def test_laws_are_fitted_to_what_is_missing_from_a_perfect_score(tmp_path):
+def test_laws_are_fitted_to_what_is_missing_from_a_perfect_score(tmp_path, fitted_once):
     rows, scores = made_up(lambda loss: 1 / (1 + loss))
     runs = scored(table_of(rows, tmp_path), scores, "animals", "map")
     table = by_score(runs)

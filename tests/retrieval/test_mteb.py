@@ -4,10 +4,14 @@ import pytest
 
 from toolkit.errors import ToolkitError
 
-mteb = pytest.importorskip("mteb")
+
+@pytest.fixture(autouse=True)
+def mteb():
+    """The library, which takes seconds to import: only where these tests run."""
+    return pytest.importorskip("mteb")
 
 
-def local_task():
+def local_task(mteb):
     """A retrieval task of MTEB's class whose data are made here."""
     from datasets import Dataset
     from mteb.abstasks.retrieval import AbsTaskRetrieval
@@ -54,10 +58,10 @@ def local_task():
     return Animals()
 
 
-def test_a_local_task_of_mteb_gives_its_scores(encoder):
+def test_a_local_task_of_mteb_gives_its_scores(mteb, encoder):
     from toolkit.retrieval.mteb_tasks import mteb_scores
 
-    scores = mteb_scores(encoder, local_task())
+    scores = mteb_scores(encoder, local_task(mteb))
     assert scores.task == "mteb:Animals" and scores.main == "ndcg_at_10"
     # "a dog" shares one word with "a fish" and one with "dog and bone": a tie of two.
     assert 0.8 < scores.measures["ndcg_at_10"].value <= 1

@@ -17,6 +17,7 @@ from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 from toolkit.contrast.attention import Layout, attend, lay_out
 from toolkit.contrast.body import Body
 from toolkit.contrast.precision import FLOAT32
+from toolkit.decoders import architecture_key
 from toolkit.doors import attending
 from toolkit.errors import ToolkitError
 
@@ -37,8 +38,7 @@ class HubBody(Body):
 
     def __init__(self, model: PreTrainedModel, precision: str = "auto") -> None:
         super().__init__(model, precision)
-        config, like = model.config, self.like
-        key = type(model), config.to_json_string(use_diff=False), like.dtype, like.device.type
+        key = *architecture_key(model.config), self.like.dtype, self.like.device.type
         if key not in _PACKS:
             precision, self.precision = self.precision, FLOAT32  # rounding would hide a difference
             _PACKS[key] = self._packs()

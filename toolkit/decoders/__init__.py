@@ -1,6 +1,11 @@
 """Decoders: which there are, what they cost, and where their weights come from."""
 
-from toolkit.decoders.architecture import config_shape, final_parameters, find_blocks
+from toolkit.decoders.architecture import (
+    architecture_key,
+    config_shape,
+    final_parameters,
+    find_blocks,
+)
 from toolkit.decoders.catalogue import (
     KNOWN,
     PYTHIA,
@@ -28,6 +33,7 @@ __all__ = [
     "Linear",
     "Product",
     "Shape",
+    "architecture_key",
     "catalogued",
     "check_attention",
     "check_files",

@@ -62,14 +62,17 @@ def config_shape(config: Any, name: str) -> Shape:
     Raises:
         ToolkitError: It is no causal decoder, or one that cannot be counted exactly; says why.
     """
-    key = _key(config)
+    key = architecture_key(config)
     if key not in _SEEN:
         _SEEN[key] = _see(config, name)
     return _SEEN[key]
 
 
-def _key(config: Any) -> tuple[type, str]:
-    return type(config), config.to_json_string(use_diff=False)
+def architecture_key(config: Any) -> tuple[type, str]:
+    """What a configuration says of the architecture, wherever it was read from."""
+    values = json.loads(config.to_json_string(use_diff=False))
+    values.pop("_name_or_path", None)
+    return type(config), json.dumps(values)
 
 
 def _see(config: Any, name: str) -> Shape:
@@ -113,7 +116,7 @@ def final_parameters(model: Any) -> frozenset[str]:
     name = model.config.model_type
     config = copy.deepcopy(model.config)
     config.is_causal = True  # what is used where is the same; `_outline` takes decoders only
-    key = _key(config)
+    key = architecture_key(config)
     if key not in _AFTER:
         outline = _outline(config, name)
         _AFTER[key] = _trace(outline, find_blocks(outline, name), name).after

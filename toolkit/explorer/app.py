@@ -189,7 +189,7 @@ def explore(
         draws: Of the law's posterior, behind the intervals.
 
     Example:
-        >>> explorer = d2e.explore("reference", draws=100)  # the last line of a cell
+        >>> explorer = d2e.explore("reference")  # the last line of a cell
         >>> explorer.tabs.titles[0]
         'Recipe'
 
