@@ -14,7 +14,7 @@ from tests.families import COUNTED, ONLY_CAUSAL, REFUSED, config_of
 from tests.few import few
 from tests.tiny import SHAPE, method, neox, texts, tuned
 from toolkit.contrast.attention import attend
-from toolkit.contrast.bodies import Body
+from toolkit.contrast.bodies import HubBody
 from toolkit.contrast.loss import info_nce
 from toolkit.contrast.step import ContrastiveStep
 from toolkit.decoders import (
@@ -239,8 +239,8 @@ def test_the_guard_refuses_a_count_that_does_not_hold_with_both_numbers():
 
 def test_the_guard_refuses_a_decoder_that_runs_otherwise_than_by_itself(monkeypatch):
     shape = config_shape(config_of("llama"), "llama")
-    trunk = Body.trunk
-    monkeypatch.setattr(Body, "trunk", lambda *a, **k: trunk(*a, **k) * 1.05)
+    trunk = HubBody.trunk
+    monkeypatch.setattr(HubBody, "trunk", lambda *a, **k: trunk(*a, **k) * 1.05)
     model = tuned(build("llama"), method("full", shape))
     with pytest.raises(ToolkitError, match=r"hidden states are 5\.0% of their size"):
         try_out(model, Decoder("llama", shape, ""), method("full", shape))
@@ -249,7 +249,7 @@ def test_the_guard_refuses_a_decoder_that_runs_otherwise_than_by_itself(monkeypa
 def test_the_guard_refuses_a_decoder_that_stays_causal(monkeypatch):
     model = tuned(neox(double=False), method("full"))
     model.config.is_causal = False
-    monkeypatch.setattr("toolkit.contrast.families.attend", partial(_always_causal, attend))
+    monkeypatch.setattr("toolkit.contrast.bodies.attend", partial(_always_causal, attend))
     monkeypatch.setattr("toolkit.training.guard._masked", lambda model, texts: torch.zeros(1))
     monkeypatch.setattr("toolkit.training.guard.TOLERANCE", float("inf"))
     with pytest.raises(ToolkitError, match="is not bidirectional as transformers runs it"):

@@ -247,7 +247,7 @@ def test_a_run_goes_on_in_the_precision_that_it_began_in(easy, tmp_path, monkeyp
     config = RunConfig.from_dict(easy)
     resolved = iter(["bfloat16", "bfloat16", "float32"])
     monkeypatch.setattr(precision, "resolve", lambda *_: next(resolved))
-    monkeypatch.setattr("toolkit.contrast.body.resolve", lambda asked, *_: asked)
+    monkeypatch.setattr("toolkit.contrast.bodies.resolve", lambda asked, *_: asked)
     undisturbed = train(config)
 
     def kill(point: Progress) -> None:

@@ -16,7 +16,7 @@ from on_gpu.keeping import Figure
 from on_gpu.place import Place, adapts, need, random_decoder, random_pairs, random_texts
 from on_gpu.process import Skip
 from toolkit import hardware
-from toolkit.contrast import attention, families
+from toolkit.contrast import attention, bodies
 from toolkit.contrast.packing import plan_step
 from toolkit.contrast.step import ContrastiveStep, embed
 from toolkit.decoders import KNOWN, Shape
@@ -138,7 +138,7 @@ def against_windows(place: Place, decoder: str) -> dict[str, Any]:
         packed += timed(place, train, 1)
         with (
             mock.patch.object(attention, "is_packed", lambda *_: False),
-            mock.patch.object(families, "is_packed", lambda *_: False),
+            mock.patch.object(bodies, "is_packed", lambda *_: False),
         ):
             windows += timed(place, train, 1)
     ratios = sorted(b / a for a, b in zip(packed, windows, strict=True))

@@ -21,7 +21,7 @@ import torch.nn.functional as F
 from on_gpu.keeping import Figure
 from on_gpu.place import TINY, Place, adapts, easy_pairs, need, random_pairs, random_texts, tiny
 from on_gpu.process import Skip
-from toolkit.contrast import attention, bodies, families
+from toolkit.contrast import attention, bodies
 from toolkit.contrast.distributed import SharedStep, joined, share
 from toolkit.contrast.step import ContrastiveStep, embed
 from toolkit.methods import METHODS, Method, resolve
@@ -120,7 +120,7 @@ def packed_attention(place: Place, kind: str) -> dict[str, Any]:
     rounded = embed(model, batch, precision="bfloat16")
     with (
         mock.patch.object(attention, "is_packed", lambda *_: False),
-        mock.patch.object(families, "is_packed", lambda *_: False),
+        mock.patch.object(bodies, "is_packed", lambda *_: False),
     ):
         windows = embed(model, batch, precision="bfloat16")
     found = {
