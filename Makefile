@@ -35,7 +35,7 @@ explorer-html: setup  ## write explorer.html: the explorer as one page that need
 test: setup lint  ## lint, check types, run the tests
 	$(PY) -m pytest -q -n 2 --dist loadscope
 
-quick: setup  ## the tests that start no process
+quick: setup  ## the quick tests: none starts a process, of large families a few
 	$(PY) -m pytest -q -n 2 --dist loadscope -m 'not slow and not process'
 
 docs: setup  ## build the site, every walkthrough executed: build/site/index.html

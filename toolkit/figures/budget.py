@@ -203,7 +203,9 @@ def _points(study: Study, ax: Axes, quantity: str) -> Array:
         runs = study.best[study.best["method"] == method]
         shade = colour(method)
         sizes = runs.assign(size=runs["params"]).groupby(["budget_flop", "size"])
-        for budget, means in sizes[sorted({"loss", quantity})].mean().groupby(level=0):
+        told = sizes[sorted({"loss", quantity})].mean()
+        for budget in sorted(set(runs["budget_flop"])):
+            means = told.loc[[budget]]
             place = int(means["loss"].to_numpy().argmin())
             face = shade if 0 < place < len(means) - 1 else "white"
             found.append(float(means[quantity].iloc[place]))
