@@ -1,5 +1,7 @@
 """Default rates and batches: the study's for Pythia, our own grids' for the small suite."""
 
+from dataclasses import replace
+
 import pytest
 
 from toolkit.decoders import find
@@ -35,6 +37,12 @@ def test_a_real_decoder_is_not_given_a_batch_as_large_as_its_budget():
     assert batch_pairs(decoder, 1e13) == 16
     steps = 1.5e15 / (6 * decoder.params * 95) / batch_pairs(decoder, 1.5e15)
     assert steps > 500
+
+
+def test_only_pythia_has_the_studys_batch_whatever_the_budget():
+    own = replace(find("smollm2-135m"), name="own", family="")
+    assert batch_pairs(find("pythia-160m"), 1e13) == 1024
+    assert [batch_pairs(own, flop) for flop in (1e14, 1e16, 1e17, 1e20)] == [16, 64, 256, 1024]
 
 
 def test_the_default_rank_fits_the_narrowest_layer():
