@@ -6,8 +6,9 @@ import json
 import math
 import shutil
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -15,6 +16,7 @@ from toolkit.errors import ToolkitError
 from toolkit.flops import CONVENTIONS
 from toolkit.laws import as_json
 from toolkit.laws.constants import constants, middle
+from toolkit.laws.examination import COLUMNS
 from toolkit.laws.report import describe
 from toolkit.laws.tabular import TableFit
 from toolkit.place import NOTEBOOKS
@@ -40,7 +42,6 @@ TEMPLATE = NOTEBOOKS / "report.ipynb"
 RECOUNT_DRAWS = 300  # Three studies more; their intervals need not be fine.
 NOTEBOOK, HTML, FIGURES = "report.ipynb", "report.html", "figures"
 RECIPES, FITS = "recipe.json", "fits.json"
-_COLUMNS = {name: name for name in ("params", "tokens", "loss")} | {"budget": "budget_flop"}
 NAMES = {"E": "E", "alpha": "α", "beta": "β", "R_D": "R_D*", "A": "A", "B": "B"}
 HELD_OUT = "held-out, mrr"
 TEST = "test"  # The sweep, within another's folder, that tests its recipe.
@@ -67,8 +68,7 @@ def recipes(study: Study, budget_flop: float | None = None) -> tuple[Recipe, ...
 
 def write_recipes(folder: Path, answers: Sequence[Recipe]) -> None:
     """`recipe.json`: every recipe of the report, for other programs."""
-    body = {"recipes": [answer.to_dict() for answer in answers]}
-    write_atomically(folder / RECIPES, json.dumps(body, indent=1, allow_nan=False) + "\n")
+    _write_json(folder / RECIPES, {"recipes": [answer.to_dict() for answer in answers]})
 
 
 def write_fits(folder: Path, study: Study) -> None:
@@ -84,7 +84,7 @@ def write_fits(folder: Path, study: Study) -> None:
             "constants": constants(surface, method),
             "middle": dict(zip(("params", "data"), middle(surface, method), strict=True)),
             "isoflop": describe(
-                TableFit(fit, _COLUMNS, study.convention, fit.dropped, fit.warnings)
+                TableFit(fit, COLUMNS, study.convention, fit.dropped, fit.warnings)
             ),
         }
         for method, fit in study.fits.items()
@@ -105,7 +105,11 @@ def write_fits(folder: Path, study: Study) -> None:
             "warnings": [say(warning) for warning in study.warnings],
         }
     )
-    write_atomically(folder / FITS, json.dumps(body, indent=1, allow_nan=False) + "\n")
+    _write_json(folder / FITS, body)
+
+
+def _write_json(path: Path, body: Any) -> None:
+    write_atomically(path, json.dumps(body, indent=1, allow_nan=False) + "\n")
 
 
 def trial(study: Study, sweep: str | Path) -> Trial | None:
@@ -133,7 +137,7 @@ def method_table(recipe: Recipe) -> pd.DataFrame:
         }
         for choice in recipe.methods
     ]
-    return pd.DataFrame(rows).set_index("method").rename_axis(index=None, columns="method")
+    return _table(rows, "method").rename_axis(index=None, columns="method")
 
 
 def law_table(study: Study) -> pd.DataFrame:
@@ -166,7 +170,7 @@ def size_table(study: Study) -> pd.DataFrame:
                     "the parabola": minimum.reason,
                 }
             )
-    return pd.DataFrame(rows).set_index(["method", "budget"])
+    return _table(rows, "method", "budget")
 
 
 def hindsight_table(study: Study) -> pd.DataFrame:
@@ -185,7 +189,7 @@ def hindsight_table(study: Study) -> pd.DataFrame:
         }
         for each in hindsight(study)
     ]
-    return pd.DataFrame(rows, columns=None if rows else ["fitted up to"]).set_index("fitted up to")
+    return _table(rows, "fitted up to")
 
 
 def truncation_table(study: Study) -> pd.DataFrame:
@@ -204,8 +208,7 @@ def truncation_table(study: Study) -> pd.DataFrame:
         for each in truncations(study)
         for dimension, value in ((each.width or "whole", each.loss), *each.losses)
     ]
-    index = ["method", "decoder", "budget", "trained for", "dimension"]
-    return pd.DataFrame(rows, columns=None if rows else index).set_index(index)
+    return _table(rows, "method", "decoder", "budget", "trained for", "dimension")
 
 
 def recount_table(study: Study) -> pd.DataFrame:
@@ -233,7 +236,12 @@ def recount_table(study: Study) -> pd.DataFrame:
                 "its regret": said(others[0].regret, signed) if others else "–",
             }
         )
-    return pd.DataFrame(rows).set_index("counted as")
+    return _table(rows, "counted as")
+
+
+def _table(rows: Sequence[Mapping[str, Any]], *index: str) -> pd.DataFrame:
+    """Rows by the names of their index; of no rows, the names alone."""
+    return pd.DataFrame(rows, columns=None if rows else list(index)).set_index(list(index))
 
 
 def scores_table(sweep: str | Path) -> pd.DataFrame | None:
@@ -325,39 +333,21 @@ def _own_copy(sweep: str | Path) -> str | Path:
 
 def _execute(sweep: str | Path, budget_flop: float | None, reading: Reading) -> str:
     """The executed notebook as text."""
-    import logging
-
-    import nbformat
-    import papermill
     from papermill.exceptions import PapermillExecutionError
 
+    from toolkit.sweep.attempt import execute, in_words
     from toolkit.sweep.kernels import KernelHost
 
-    logging.getLogger("papermill").setLevel(logging.ERROR)
     parameters = {
         "sweep": str(Path(sweep).resolve()),
         "budget_flop": budget_flop,
         "reading": dict(reading),
     }
-    template = nbformat.read(TEMPLATE, as_version=4)
     with tempfile.TemporaryDirectory() as scratch, KernelHost(warm=False) as host:
-        executed = Path(scratch) / NOTEBOOK  # Papermill writes in place, and reads {} in paths.
+        executed = Path(scratch) / NOTEBOOK  # Papermill writes in place.
         try:
             with host.kernel(Path(scratch) / "log") as kernel:
-                papermill.execute_notebook(
-                    template,
-                    str(executed),
-                    parameters,
-                    km=kernel,
-                    kernel_name="python3",
-                    language="python",
-                    progress_bar=False,
-                    start_timeout=300,
-                    iopub_timeout=60,
-                )
-        except PapermillExecutionError as error:
-            sentence = f"the report's notebook failed: {error.ename}: {error.evalue}"
-            raise ToolkitError(sentence) from error
-        except RuntimeError as error:
-            raise ToolkitError(f"the report's notebook could not be run: {error}") from error
+                execute(TEMPLATE, executed, parameters, kernel)
+        except (PapermillExecutionError, RuntimeError) as error:
+            raise ToolkitError(f"the report's notebook failed: {in_words(error)}") from error
         return executed.read_text(encoding="utf-8")

@@ -18,17 +18,16 @@ def as_html(notebook: str, title: str) -> str:
     settings.HTMLExporter.embed_images = True
     exporter = HTMLExporter(config=settings, template_name="basic")
     body, _ = exporter.from_notebook_node(nbformat.reads(notebook, as_version=4))
-    return document(title, STYLE, f"<main>\n{body}\n</main>")
+    return document(title, body, PROSE)
 
 
-def document(title: str, style: str, body: str, *, head: str = "") -> str:
-    """An HTML page.
+def document(title: str, body: str, style: str = "") -> str:
+    """An HTML page, light or dark as the reader's system is.
 
     Args:
-        title: As text. style: CSS. body: HTML. head: More of the head, as HTML.
+        title: As text. body: What it shows, as HTML. style: CSS, beside that of all pages.
     """
-    more = f"\n{head}" if head else ""
-    return SHELL.format(title=escape(title), style=style, more=more, body=body)
+    return SHELL.format(title=escape(title), style=STYLE + style, body=body)
 
 
 SHELL = """<!DOCTYPE html>
@@ -37,28 +36,35 @@ SHELL = """<!DOCTYPE html>
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <title>{title}</title>
-<style>{style}</style>{more}
+<style>{style}</style>
 </head>
 <body>
+<main>
 {body}
+</main>
 </body>
 </html>
 """
 
 STYLE = """
-:root { color-scheme: light dark; --ink: #222; --paper: #fff; --line: #ddd; --quiet: #f6f6f6; }
+:root { color-scheme: light dark;
+  --ink: #222; --quiet: #666; --paper: #fff; --shade: #f6f6f6; --line: #ccc; }
 @media (prefers-color-scheme: dark) {
-  :root { --ink: #ddd; --paper: #161616; --line: #444; --quiet: #222; }
+  :root { --ink: #ddd; --quiet: #999; --paper: #161616; --shade: #222; --line: #444; }
 }
 body { margin: 0; background: var(--paper); color: var(--ink);
   font: 16px/1.5 system-ui, sans-serif; }
-main { max-width: 62rem; margin: 0 auto; padding: 1rem 1.25rem 4rem; }
+main { max-width: 980px; margin: 0 auto; padding: 1rem 1.25rem; }
+img { max-width: 100%; background: #fff; border-radius: 6px; }
+"""
+
+PROSE = """
+main { padding-bottom: 4rem; }
 h1, h2 { line-height: 1.2; margin: 2.2em 0 0.4em; }
 h1 { margin-top: 0.8em; }
-pre { font: 14px/1.45 ui-monospace, "DejaVu Sans Mono", monospace; background: var(--quiet);
+pre { font: 14px/1.45 ui-monospace, "DejaVu Sans Mono", monospace; background: var(--shade);
   padding: 0.9em 1.1em; border-radius: 6px; overflow-x: auto; }
 code { font-family: ui-monospace, "DejaVu Sans Mono", monospace; font-size: 0.92em; }
-img { max-width: 100%; background: #fff; border-radius: 6px; }
 .output_html { overflow-x: auto; }
 table { border-collapse: collapse; font-size: 0.88em; margin: 0.6em 0; border: 0; }
 th, td { text-align: left !important; vertical-align: top; padding: 0.25em 0.8em 0.25em 0;

@@ -68,6 +68,21 @@ def test_new_ends_keep_the_number_between_them(alerts):
     assert (control.slider.min, control.slider.max) == (1, 3)
 
 
+def test_what_is_set_quietly_calls_nobody_back_and_all_else_does(alerts):
+    called = []
+    control = LogControl("pairs", 1e2, 1e8, 1e4, alerts)
+    alerts.observe(control, lambda: called.append(control.value))
+    with alerts.quiet():
+        with alerts.quiet():
+            control.set(2e4)
+        control.set(3e4)
+    assert not called and control.slider.value == 3e4 and control.twin.value == "30k"
+    with pytest.raises(ValueError), alerts.quiet():
+        raise ValueError
+    control.set(4e4)
+    assert called == [4e4]
+
+
 @pytest.fixture
 def budget(alerts):
     return BudgetControl(1e10, 1e20, 1e13, alerts)

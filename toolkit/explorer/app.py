@@ -158,11 +158,11 @@ class Explorer(widgets.VBox):
         study = self._study_of(name, self.sources[name])
         self.study = study
         low, high = budget_range(study)
-        with self.redraw.gathered():
+        with self.alerts.quiet():  # Three controls move, and one picture is drawn.
             self.max_params.reach(float(study.runs["params"].min()), 1e11)
             self.budget.flop.reach(low, high)
             self.budget.flop.set(study.budgets[-1])
-            self.redraw.request()
+        self.redraw.request()
 
     def _study_of(self, name: str, source: Source) -> Study:
         if name not in self._studies:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 
 PAUSE = 0.015  # Seconds in which requests are gathered: about one frame of a screen.
 
@@ -24,24 +23,9 @@ class Latest:
         self.pause = pause
         self.answers = 0
         self._pending: asyncio.TimerHandle | None = None
-        self._gathers = self._is_wanted = False
-
-    @contextmanager
-    def gathered(self) -> Iterator[None]:
-        """Requests made inside are one, made at the end: several controls move, one picture."""
-        self._gathers, self._is_wanted = True, False
-        try:
-            yield
-        finally:
-            self._gathers = False
-        if self._is_wanted:
-            self.request()
 
     def request(self) -> None:
         """Ask for an answer."""
-        if self._gathers:
-            self._is_wanted = True
-            return
         try:
             loop = asyncio.get_running_loop()
         except RuntimeError:

@@ -69,7 +69,7 @@ def write_page(study: Study, path: str | Path, title: str, *, frames: int = FRAM
         data=data,
         script=SCRIPT,
     )
-    write_atomically(Path(path), document(title, STYLE, body, head=LOOK))
+    write_atomically(Path(path), document(title, body, LOOK + STYLE))
 
 
 def _base64(png: bytes) -> str:
@@ -77,23 +77,17 @@ def _base64(png: bytes) -> str:
 
 
 STYLE = """
-:root { color-scheme: light dark; --ink: #222; --quiet: #666; --paper: #fff; --line: #ccc; }
-@media (prefers-color-scheme: dark) {
-  :root { --ink: #ddd; --quiet: #999; --paper: #161616; --line: #444; }
-}
-body { margin: 0; background: var(--paper); color: var(--ink); font: 15px/1.4 system-ui, sans-serif;
-  --jp-ui-font-color1: var(--ink); --jp-ui-font-color2: var(--quiet);
-  --jp-border-color2: var(--line); }
-main { max-width: 980px; margin: 0 auto; padding: 1rem; }
+main { font-size: 15px; line-height: 1.4; --jp-ui-font-color1: var(--ink);
+  --jp-ui-font-color2: var(--quiet); --jp-border-color2: var(--line); }
 h1 { font-size: 1.5em; margin: 0 0 0.6em; }
 form { display: flex; flex-flow: row wrap; gap: 6px 14px; align-items: center; }
 #budget { flex: 1 1 200px; }
 #twin { width: 6em; }
 #share { width: 3.5em; }
 #time { display: inline-block; min-width: 4.6em; }
-#picture { position: relative; margin: 12px 0; background: #fff; border-radius: 6px; }
-#picture img { display: block; width: 100%; height: auto; border-radius: 6px; }
-#moving { position: absolute; inset: 0; }
+#picture { position: relative; margin: 12px 0; }
+#picture img { display: block; width: 100%; height: auto; }
+#moving { position: absolute; inset: 0; background: none; }
 """
 
 SCRIPT = """
@@ -157,8 +151,7 @@ document.querySelector("form").addEventListener("submit", (e) => { e.preventDefa
 reserve();
 """
 
-BODY = """<main>
-<h1>{title}</h1>
+BODY = """<h1>{title}</h1>
 <form>
 <label for="budget">budget</label>
 <input type="range" id="budget" min="0" max="{last}" value="{start}">
@@ -173,6 +166,5 @@ BODY = """<main>
 <img id="moving" width="{width}" height="{height}" alt="">
 </div>
 <div id="readout" class="tk-words" aria-live="polite"></div>
-</main>
 <script type="application/json" id="data">{data}</script>
 <script>{script}</script>"""

@@ -9,8 +9,8 @@ from toolkit.explorer.view import View
 from toolkit.figures.scene import Answer, Scene, blank
 from toolkit.figures.setting import SettingScene, varied_cells
 from toolkit.methods.lora import LORA_RANK
-from toolkit.text import count, scientific
-from toolkit.words import method_name, setting_name, setting_value
+from toolkit.text import scientific
+from toolkit.words import loss, method_name, setting_name, setting_value, signed
 
 NOTHING = "No setting was tried at more than one value in these runs."
 
@@ -63,17 +63,13 @@ class SettingsView(View[Scene[Answer]]):
         if not isinstance(self.scene, SettingScene):
             return (NOTHING,)
         cell, (_, name) = self.scene.nearest(self.answer), self.choice.value
-        best = min(cell.losses)
-        losses = zip(cell.values, cell.losses, strict=True)
-        costs = [
-            f"{setting_value(v)} costs {loss - best:+.3f}" for v, loss in losses if loss > best
-        ]
-        chosen = setting_value(cell.values[cell.losses.index(best)])
-        where = cell.decoder or f"{count(cell.params)} parameters"
+        chosen, best = cell.best
+        tried = zip(cell.values, cell.losses, strict=True)
+        costs = [f"{setting_value(v)} costs {signed(x - best)}" for v, x in tried if x > best]
         said = (
-            f"With {where} at {scientific(cell.budget_flop)} FLOP, the budget tried nearest to "
-            f"yours, {setting_name(name)} {chosen} is best "
-            f"(loss {best:.3f}); {', '.join(costs)}."
+            f"With {cell.where} at {scientific(cell.budget_flop)} FLOP, the budget tried nearest "
+            f"to yours, {setting_name(name)} {setting_value(chosen)} is best "
+            f"(loss {loss(best)}); {', '.join(costs)}."
         )
         return (said,)
 
@@ -85,7 +81,7 @@ class SettingsView(View[Scene[Answer]]):
         """The sizes of a method's setting, first one that shows most of its values."""
         study, chosen = self.answer.study, self.choice.value
         self.sizes = varied_cells(study, *chosen) if chosen else {}
-        names = [cells[0].decoder or count(size) for size, cells in self.sizes.items()]
+        names = [cells[0].where for cells in self.sizes.values()]
         # The middle one of those with the most values tried: a line through two says little.
         tried = [len({v for cell in cells for v in cell.values}) for cells in self.sizes.values()]
         full = [place for place, number in enumerate(tried) if number == max(tried)]

@@ -89,4 +89,5 @@ class View(Generic[S]):
             self.picture.png = self.drawing.moving()
         self.picture.alt = " ".join(sentences)
         html = html or paragraphs(*sentences)
-        self.readout.value = f'{LOOK}<div class="tk-words" aria-live="polite">{html}</div>'
+        words = f'<div class="tk-words" aria-live="polite">{html}</div>'
+        self.readout.value = f"<style>{LOOK}</style>{words}"

@@ -29,7 +29,7 @@ from toolkit.words import (
     size_lines,
 )
 
-LOOK = """<style>
+LOOK = """
 .tk-cards { display: grid; gap: 8px; line-height: 1.35;
   grid-template-columns: repeat(auto-fit, minmax(min(100%, max(236px, 31%)), 1fr));
   color: var(--jp-ui-font-color1, #222); }
@@ -55,7 +55,7 @@ LOOK = """<style>
 .tk-copy { cursor: pointer; padding: 4px 12px; margin-right: 8px; border-radius: 4px;
   border: 1px solid var(--jp-border-color1, #999); background: var(--jp-layout-color2, #eee);
   color: var(--jp-ui-font-color1, #222); font: inherit; }
-</style>"""
+"""
 
 # Where the page is not served from this machine or over https there is no clipboard to write to.
 COPY = (

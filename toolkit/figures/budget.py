@@ -102,7 +102,8 @@ class BudgetScene(Scene[Answer]):
     def __init__(self, study: Study, quantity: str) -> None:
         self.quantity, self.ends = quantity, budget_range(study)
         figure = canvas()
-        ax = figure.add_axes((0.1, 0.14, 0.69, 0.83))
+        width = 0.62 if quantity == "params" else 0.69  # Names of decoders stand beside it.
+        ax = figure.add_axes((0.1, 0.14, width, 0.83))
         if quantity == "loss":
             loss_by_budget(study, ax, ends=self.ends)
         else:
@@ -164,7 +165,7 @@ def law_by_budget(
     if quantity == "params":
         _decoder_lines(study, ax)
     if labels:
-        method_legend(ax, study.methods)
+        method_legend(ax, study.methods, room=0.12 if quantity == "params" else 0)
     return ax
 
 

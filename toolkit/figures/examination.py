@@ -35,7 +35,7 @@ class ExaminationScene(Scene[tuple[Mask, Examination | None]]):
         self.params, self.losses, self.of_budget = columns
         budgets = np.unique(self.of_budget)
         figure = canvas()
-        self.runs = runs = figure.add_axes((0.065, 0.14, 0.43, 0.83))
+        self.runs = runs = figure.add_axes((0.065, 0.14, 0.43, 0.68))
         residuals = figure.add_axes((0.585, 0.61, 0.40, 0.36))
         optima = figure.add_axes((0.585, 0.14, 0.40, 0.33))
         shades = budget_colours(budgets.tolist())
@@ -49,7 +49,10 @@ class ExaminationScene(Scene[tuple[Mask, Examination | None]]):
         (self.line,) = optima.plot([], [], color=INK, lw=1.5)
         (self.predicted,) = optima.plot([], [], "D", mfc=BAND, mec=INK, ms=9)
         (self.seen,) = optima.plot([], [], "o", color=INK, ms=5)
-        budget_legend(runs, shades, loc="upper left", fontsize="small", title_fontsize="small")
+        budget_legend(
+            runs, shades, loc="lower left", bbox_to_anchor=(-0.02, 1), borderpad=0, ncols=5,
+            columnspacing=1.2, handlelength=1.4, fontsize="small", title_fontsize="small",
+        )  # fmt: skip
         for ax, x, show in (
             (runs, self.params, count),
             (residuals, self.params, count),

@@ -23,9 +23,9 @@ from toolkit.figures.style import (
     budget_colours,
     budget_legend,
     colour,
+    gather,
     law_line,
     log_axis,
-    outer_labels,
     panels,
 )
 from toolkit.laws import Estimate, IsoFlopFit, Minimum
@@ -47,9 +47,7 @@ def loss_by_params_panels(study: Study, methods: Sequence[str] | None = None) ->
     for ax, method in zip(axes, chosen, strict=True):
         loss_by_params(study, method, ax, title=method_name(method))
     axes[0].set_xlim(_ends(study.best))  # Of all methods: the axis is shared.
-    outer_labels(axes)
-    budget_legend(figure, shades, marks="law", loc="outside right upper")
-    return figure
+    return gather(figure, axes, shades, marks="law")
 
 
 def loss_by_params(study: Study, method: str, ax: Axes, *, title: str = "") -> Axes:

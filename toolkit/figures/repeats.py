@@ -9,10 +9,9 @@ from matplotlib.figure import Figure
 from toolkit.figures.style import (
     LOSS,
     budget_colours,
-    budget_legend,
+    gather,
     log_axis,
     note,
-    outer_labels,
     panels,
 )
 from toolkit.recipe.repeats import Repeats
@@ -39,6 +38,4 @@ def loss_by_repeats_panels(found: Sequence[Repeats]) -> Figure:
             ylabel=LOSS,
             title=f"{method_name(method)}, {decoder.rsplit('/', 1)[-1]}",
         )
-    outer_labels(axes)
-    budget_legend(figure, shades, loc="outside right upper")
-    return figure
+    return gather(figure, axes, shades)

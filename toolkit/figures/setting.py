@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -17,12 +16,12 @@ from toolkit.figures.style import (
     RING,
     budget_colours,
     budget_legend,
-    outer_labels,
+    gather,
     panels,
 )
 from toolkit.methods import SETTINGS
-from toolkit.recipe.study import Cell, Study
-from toolkit.text import count
+from toolkit.recipe.cell import Cell, nearest
+from toolkit.recipe.study import Study
 from toolkit.words import setting_name
 
 
@@ -37,9 +36,7 @@ def loss_by_setting_panels(study: Study, method: str, setting: str) -> Figure:
     figure, axes = panels(len(by_size), width=2.9, height=2.6, most=4)
     for ax, cells in zip(axes, by_size.values(), strict=True):
         loss_by_setting(cells, setting, ax, colours=shades)
-    outer_labels(axes)
-    budget_legend(figure, shades, loc="outside right upper")
-    return figure
+    return gather(figure, axes, shades)
 
 
 class SettingScene(Scene[Answer]):
@@ -64,7 +61,7 @@ class SettingScene(Scene[Answer]):
         self.bold.set_data(near.values, near.losses)
 
     def nearest(self, answer: Answer) -> Cell:
-        return min(self.cells, key=lambda c: abs(math.log(c.budget_flop / answer.budget_flop)))
+        return nearest(self.cells, answer.budget_flop, self.cells[0].params)
 
 
 def varied_cells(study: Study, method: str, setting: str) -> dict[float, list[Cell]]:
@@ -84,8 +81,7 @@ def loss_by_setting(
     for cell in cells:
         shade = shades[cell.budget_flop]
         ax.plot(cell.values, cell.losses, "o-", color=shade, ms=4.5, lw=1.6)
-        best = min(cell.losses)
-        ax.plot(cell.values[cell.losses.index(best)], best, "o", ms=10, **RING)
+        ax.plot(*cell.best, "o", ms=10, **RING)
     own = SETTINGS.get(setting)
     if own and not own.octaves:
         ax.xaxis.set_major_locator(MaxNLocator(integer=True))
@@ -97,6 +93,5 @@ def loss_by_setting(
             ax.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
         else:
             ax.set_xticks(sorted({value for cell in cells for value in cell.values}))
-    title = cells[0].decoder.rsplit("/", 1)[-1] or count(cells[0].params)
-    ax.set(xlabel=setting_name(setting), ylabel=LOSS, title=title)
+    ax.set(xlabel=setting_name(setting), ylabel=LOSS, title=cells[0].where.rsplit("/", 1)[-1])
     return ax

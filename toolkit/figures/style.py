@@ -98,9 +98,14 @@ def budget_legend(
 
 
 def method_legend(
-    ax: Axes, methods: Sequence[str], *, frontier: bool = False, inside: bool = False
-) -> None:
-    """A legend of methods in their fixed order, beside the panel or at its lower left."""
+    ax: Axes, methods: Sequence[str],
+    *, frontier: bool = False, inside: bool = False, room: float = 0,
+) -> None:  # fmt: skip
+    """A legend of methods in their fixed order, at the lower left of the panel or beside it.
+
+    Args:
+        room: Left beside the panel for something else, as a share of its width.
+    """
     lines = [
         Line2D([], [], color=colour(m), marker=marker(m), label=method_name(m)) for m in methods
     ]
@@ -109,7 +114,7 @@ def method_legend(
     if inside:
         ax.legend(handles=lines, loc="lower left", fontsize="small")
     else:
-        ax.legend(handles=lines, loc="upper left", bbox_to_anchor=(1.0, 1.0))
+        ax.legend(handles=lines, loc="upper left", bbox_to_anchor=(1 + room, 1))
 
 
 def scale() -> float:
@@ -137,8 +142,10 @@ def panels(
     return figure, list(axes.flat[:number])
 
 
-def outer_labels(axes: Sequence[Axes]) -> None:
-    """Axis labels on the left and at the lowest panel of each column only."""
+def gather(
+    figure: Figure, axes: Sequence[Axes], shades: Mapping[float, Any], *, marks: str = ""
+) -> Figure:
+    """The figure of `panels` once they are drawn: labels at its edges only, one legend for all."""
     columns = axes[0].get_gridspec().ncols  # type: ignore[union-attr]
     for i, ax in enumerate(axes):
         lowest = i + columns >= len(axes)
@@ -147,6 +154,8 @@ def outer_labels(axes: Sequence[Axes]) -> None:
             ax.set_xlabel("")
         if i % columns:
             ax.set_ylabel("")
+    budget_legend(figure, shades, marks=marks, loc="outside right upper")
+    return figure
 
 
 def log_axis(axis: Axis, show: Callable[[float], str]) -> None:

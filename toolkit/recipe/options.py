@@ -20,8 +20,9 @@ from toolkit.choices import nested_dimensions
 from toolkit.decoders import catalogued
 from toolkit.errors import ToolkitError
 from toolkit.kept import kept
+from toolkit.recipe.cell import Cell, cells_of, nearest
 from toolkit.recipe.comparable import COMPARABLE, SETTINGS
-from toolkit.recipe.study import Cell, Study, cells_of, nearest
+from toolkit.recipe.study import Study
 from toolkit.recipe.tuning import NAMED
 from toolkit.runs import RunConfig
 from toolkit.values import convert, field_types

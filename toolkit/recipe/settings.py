@@ -12,10 +12,11 @@ import numpy as np
 from toolkit import decoders, methods
 from toolkit.laws.estimate import UNKNOWN, Estimate
 from toolkit.methods import METHODS, SETTINGS
-from toolkit.recipe.study import Cell, Study, nearest
+from toolkit.recipe.cell import Cell, nearest
+from toolkit.recipe.study import Study
 from toolkit.recipe.tuning import COMMON, NAMED
 from toolkit.runs import RunConfig
-from toolkit.text import count, scientific
+from toolkit.text import scientific
 from toolkit.training import defaults
 
 NEAR_OPTIMAL = 0.01
@@ -110,26 +111,24 @@ def _choose(
     if not cells:
         return None
     here = nearest(cells, budget_flop, params)
-    best = min(here.losses)
+    chosen, best = here.best
     good = [
         value
         for value, loss in zip(here.values, here.losses, strict=True)
         if loss <= (1 + NEAR_OPTIMAL) * best
     ]
-    chosen = here.values[here.losses.index(best)]
     values = [_carried(name, method, value, here.decoder, decoder) for value in (chosen, *good)]
     number = len(here.values)
     tried = f"best of {number} tried" if number > 1 else "the only value tried"
     if values[0] != chosen:
         tried = f"carried over from {chosen:.3g}, {tried}"
-    where = here.decoder or f"{count(here.params)} parameters"
     return Setting(
         name,
         values[0],
         min(values),
         max(values),
         here.values,
-        f"{tried} with {where} at {scientific(here.budget_flop)} FLOP",
+        f"{tried} with {here.where} at {scientific(here.budget_flop)} FLOP",
     )
 
 

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, TypeVar
 
 import numpy as np
 import pandas as pd
@@ -20,6 +18,7 @@ from toolkit.laws.optimiser import Array
 from toolkit.laws.surface import Surface, fit_surface
 from toolkit.laws.tabular import FLOP_PER_PARAM_TOKEN
 from toolkit.methods import METHODS
+from toolkit.recipe.cell import Cell, cells_of
 from toolkit.recipe.comparable import (
     CELL,
     NUMERIC_SETTINGS,
@@ -45,25 +44,6 @@ class Decoder:
 
     name: str
     params: int
-
-
-@dataclass(frozen=True)
-class Cell:
-    """One method at one size and budget, by the value of one of its settings.
-
-    Attributes:
-        budget_flop, params: Where. decoder: Its name, empty if the table does not tell.
-        values: Tried, ascending.
-        losses: Of each: seeds averaged, the other settings at their best.
-        runs: That each loss is the mean of.
-    """
-
-    budget_flop: float
-    params: float
-    decoder: str
-    values: tuple[Any, ...]
-    losses: tuple[float, ...]
-    runs: tuple[int, ...]
 
 
 @dataclass(frozen=True, eq=False)
@@ -266,19 +246,6 @@ class Study:
         return [(method, self.runs[self.runs["method"] == method]) for method in self.methods]
 
 
-P = TypeVar("P", bound=Any)
-
-
-def nearest(places: Sequence[P], budget_flop: float, params: float) -> P:
-    """Of places with a budget and a size the one that is nearest, in logs."""
-
-    def distance(place: P) -> float:
-        budgets, sizes = place.budget_flop / budget_flop, place.params / params
-        return math.hypot(math.log(budgets), math.log(sizes))
-
-    return min(places, key=distance)
-
-
 @kept(1024)
 def _again(surface: Surface, cell: int) -> Array:
     """(R,) draws of the mean loss of runs like a cell's."""
@@ -291,28 +258,6 @@ def _again(surface: Surface, cell: int) -> Array:
         unique=float(np.exp(cells.log_unique[cell])),
     )
     return draws[:, 0]
-
-
-def cells_of(runs: pd.DataFrame, name: str) -> tuple[Cell, ...]:
-    """The cells of one setting, by size and budget."""
-    place = ["params", "budget_flop"]
-    runs = runs.dropna(subset=[name])
-    others = [other for other in SETTINGS if other != name and other in runs.columns]
-    groups = runs.groupby([*place, name, *others], dropna=False)["loss"]
-    attempts = groups.agg(loss="mean", runs="size").reset_index()
-    best = attempts.sort_values("loss", kind="stable").drop_duplicates([*place, name])
-    decoders = dict(zip(runs["params"], runs.get("decoder", [""] * len(runs)), strict=True))
-    return tuple(
-        Cell(
-            float(some["budget_flop"].iloc[0]),
-            float(some["params"].iloc[0]),
-            str(decoders[some["params"].iloc[0]]),
-            tuple(some[name]),
-            tuple(map(float, some["loss"])),
-            tuple(map(int, some["runs"])),
-        )
-        for _, some in best.sort_values(name).groupby(place)
-    )
 
 
 def _recognised(sizes: set[int]) -> dict[int, str]:

@@ -16,7 +16,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from toolkit.errors import ToolkitError
 from toolkit.sweep import locks
@@ -93,9 +93,9 @@ def _attempt(
     try:
         folder.prepare()
         with host.kernel(folder.log, cwd=cwd, env=env, held=[lock]) as kernel:
-            _execute(folder, template, kernel, timeout)
+            _run(folder, template, kernel, timeout)
     except Exception as error:
-        reason, interrupted = _in_words(error), _is_from_outside(error)
+        reason, interrupted = in_words(error), _is_from_outside(error)
         if interrupted and host.closed:
             reason = "the sweep was stopped"
     with contextlib.suppress(OSError):
@@ -115,32 +115,46 @@ def _attempt(
     return RunState(folder.config, name, reason, seconds=seconds)
 
 
-def _execute(
-    folder: RunFolder, template: Path, kernel: KernelManager, timeout: float | None
-) -> None:
+def _run(folder: RunFolder, template: Path, kernel: KernelManager, timeout: float | None) -> None:
     """Run the notebook; an exception is why there may be no record."""
-    import papermill
-
-    logging.getLogger("papermill").setLevel(logging.CRITICAL)
     keep = {"keep": True} if folder.keep else {}
+    parameters = {**folder.config.to_dict(), "folder": str(folder.path), **keep}
     try:
-        papermill.execute_notebook(
-            _literal(template),
-            _literal(folder.running_notebook),
-            {**folder.config.to_dict(), "folder": str(folder.path), **keep},
-            km=kernel,
-            kernel_name="python3",
-            language="python",
-            progress_bar=False,
-            start_timeout=300,
-            iopub_timeout=60,  # The default of 4 s fails on a machine that is busy training.
-            execution_timeout=timeout,
-        )
+        execute(template, folder.running_notebook, parameters, kernel, timeout)
     except Exception:
         code = kernel.process.poll()
         if code is None:
             raise
         _raise_for_death(code, folder.log)
+
+
+def execute(
+    template: Path,
+    target: Path,
+    parameters: Mapping[str, Any],
+    kernel: KernelManager,
+    timeout: float | None = None,
+) -> None:
+    """Execute a notebook with these parameters in a kernel that runs; the target grows with it.
+
+    Args:
+        timeout: Seconds that one cell may take.
+    """
+    import papermill
+
+    logging.getLogger("papermill").setLevel(logging.CRITICAL)
+    papermill.execute_notebook(
+        _literal(template),
+        _literal(target),
+        dict(parameters),
+        km=kernel,
+        kernel_name="python3",
+        language="python",
+        progress_bar=False,
+        start_timeout=300,
+        iopub_timeout=60,  # The default of 4 s fails on a machine that is busy training.
+        execution_timeout=timeout,
+    )
 
 
 def _literal(path: Path) -> str:
@@ -164,10 +178,10 @@ def _is_from_outside(error: Exception) -> bool:
     # What the notebook raised has a name; other system errors are this process's own.
     ours = isinstance(error, (_Interrupted, ToolkitError, OSError))
     timed_out = isinstance(error, TimeoutError)
-    return (ours and not timed_out) or any(words in _in_words(error) for words in _NO_FAULT)
+    return (ours and not timed_out) or any(words in in_words(error) for words in _NO_FAULT)
 
 
-def _in_words(error: Exception) -> str:
+def in_words(error: Exception) -> str:
     """Why a notebook failed, in a line."""
     name, value = getattr(error, "ename", ""), getattr(error, "evalue", "")
     if name:
