@@ -8,7 +8,8 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from toolkit.calibrate.campaign import Standing
-from toolkit.figures.style import LOSS, colour, style
+from toolkit.figures.isoflop import SIZES
+from toolkit.figures.style import INK, LOSS, QUIET, STAR, colour, law_line, log_axes, style
 from toolkit.text import scientific
 from toolkit.words import method_name
 
@@ -33,25 +34,25 @@ def _surface(standing: Standing, ax: Any) -> None:
         if belief is not None:
             low, high = np.exp(np.quantile(belief.target[:, mine], (0.05, 0.95), axis=0))
             middle = np.exp(belief.target[:, mine].mean(axis=0))  # Where the star stands, too.
-            ax.fill_between(pool.params[mine], low, high, color=color, alpha=0.15)
-            ax.plot(pool.params[mine], middle, color=color, label=method_name(method))
+            names = (method_name(method), "")
+            law_line(ax, pool.params[mine], (middle, low, high), color, labels=names)
         made = pool.method[runs.choice] == number
         size = 15 + 4000 * runs.flop[made] / pool.target
-        ax.scatter(pool.params[runs.choice[made]], runs.loss[made], size, color=color, alpha=0.8)
-    names = {name: k for k, name in enumerate(standing.candidates.names)}
+        ax.scatter(
+            pool.params[runs.choice[made]], runs.loss[made], size, color=color, alpha=0.8, zorder=4
+        )
+    places = {name: k for k, name in enumerate(standing.candidates.names)}
     for run in standing.following.runs if standing.following else ():
-        ax.axvline(pool.params[names[str(run["decoder"])]], color="0.6", linestyle=":")
+        ax.axvline(pool.params[places[str(run["decoder"])]], color=QUIET, linestyle=":")
     if belief is not None:
         best = belief.best
         loss = float(np.exp(belief.target[:, best].mean()))
-        ax.plot(pool.params[best], loss, marker="*", color="k", markersize=14)
-        ax.legend(frameon=False)
-    ax.set(
-        xscale="log",
-        xlabel="non-embedding parameters",
-        ylabel=LOSS,
-        title=f"Predicted at {scientific(pool.target, 3)} FLOP",
-    )
+        shade = colour(pool.methods[pool.method[best]])
+        ax.plot(pool.params[best], loss, ls="", ms=16, mfc=shade, **STAR)
+        ax.legend()
+    log_axes(ax, pool.params)
+    title = f"Predicted at {scientific(pool.target, 3)} FLOP"
+    ax.set(xlabel=SIZES, ylabel=LOSS, title=title)
 
 
 def _regret(standing: Standing, ax: Any) -> None:
@@ -66,8 +67,8 @@ def _regret(standing: Standing, ax: Any) -> None:
         at.append(standing.spent)
         regrets.append(standing.belief.regret)
     target = book.asked.target
-    ax.plot([100 * a / target for a in at], [100 * r for r in regrets], marker="o", color="k")
-    ax.axhline(1, color="0.6", linestyle=":")
+    ax.plot([100 * a / target for a in at], [100 * r for r in regrets], marker="o", color=INK)
+    ax.axhline(1, color=QUIET, linestyle=":")
     ax.set(
         xlim=(0, 100 * book.asked.spend / target),
         ylim=(0, None),

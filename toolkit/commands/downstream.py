@@ -43,23 +43,14 @@ def run(args: argparse.Namespace) -> int:
     scores = read_scores(args.sweep / FILE)
     found = downstream(read_table(args.sweep), scores, args.task, args.measure)
     if args.figure:
-        _draw(found, args.figure)
+        from toolkit.figures import write
+        from toolkit.figures.downstream import score_by_loss
+
+        write(lambda: score_by_loss(found), args.figure)
     if args.table:
         write_atomically(args.table, by_score(found.runs).to_csv(index=False))
     print(json.dumps(_plain(found), indent=1) if args.json else as_text(found))
     return 0
-
-
-def _draw(found: Downstream, path: Path) -> None:
-    from toolkit import figures
-    from toolkit.errors import ToolkitError
-    from toolkit.figures.downstream import score_by_loss
-
-    with figures.style():
-        try:
-            score_by_loss(found).savefig(path)
-        except (OSError, ValueError) as error:
-            raise ToolkitError(f"{path} cannot be written: {error}") from error
 
 
 def _plain(found: Downstream) -> dict[str, Any]:

@@ -5,12 +5,8 @@ from __future__ import annotations
 import argparse
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from toolkit.tables import options
-
-if TYPE_CHECKING:
-    from toolkit.recipe.trial import Trial
 
 HELP = "put a sweep's recipe to the test on runs at a budget that the sweep does not have"
 
@@ -39,22 +35,11 @@ def run(args: argparse.Namespace) -> int:
     table, test = (read_table(place, **reading) for place in (args.sweep, args.test))
     trial = put_to_test(Study.of(table), test, budget)
     if args.figure:
-        draw(trial, Path(args.figure))
+        from toolkit import figures
+
+        figures.write(lambda: figures.predicted_and_measured(trial), args.figure)
     if args.json:
         print(json.dumps(trial.to_dict(), indent=1, allow_nan=False))
     else:
         print(as_text(trial))
     return 0
-
-
-def draw(trial: Trial, path: Path) -> None:
-    """The figure of a trial as a file."""
-    from toolkit import figures
-    from toolkit.errors import ToolkitError
-
-    with figures.style():
-        figure = figures.predicted_and_measured(trial)
-        try:
-            figure.savefig(path)
-        except (OSError, ValueError) as error:
-            raise ToolkitError(f"{path} cannot be written: {error}") from error

@@ -24,6 +24,7 @@ from toolkit.figures.style import (
     method_legend,
     single,
     style,
+    write,
 )
 from toolkit.figures.trial import predicted_and_measured
 
@@ -50,4 +51,5 @@ __all__ = [
     "single",
     "style",
     "varied_cells",
+    "write",
 ]

@@ -50,12 +50,14 @@ def loss_by_params_panels(study: Study, methods: Sequence[str] | None = None) ->
     return gather(figure, axes, shades, marks="law")
 
 
-def loss_by_params(study: Study, method: str, ax: Axes, *, title: str = "") -> Axes:
+def loss_by_params(
+    study: Study, method: str, ax: Axes, *, title: str = "", bands: bool = True
+) -> Axes:
     """One method's loss against parameters at each budget: its runs, and the study's law.
 
-    A curve with its band (95 %) is the smooth law, which knows no single decoder; a star its lowest
-    point, with the interval of its place. The dotted parabola, through the runs of its own budget
-    alone, is a second opinion where they bracket its minimum.
+    A curve, perhaps with its band (95 %), is the smooth law, which knows no single decoder; a star
+    its lowest point, with the interval of its place. The dotted parabola, through the runs of its
+    own budget alone, is a second opinion where they bracket its minimum.
     """
     shades = budget_colours(study.budgets)
     runs = study.best[study.best["method"] == method]
@@ -65,7 +67,8 @@ def loss_by_params(study: Study, method: str, ax: Axes, *, title: str = "") -> A
         some, shade = runs[runs["budget_flop"] == budget], shades[budget]
         asked = Question(study, budget)
         ax.plot(some["params"], some["loss"], "o", color=shade, ms=4.5, mew=0, zorder=4)
-        law_line(ax, grid, _law(asked, method, grid), shade)
+        law = _law(asked, method, grid)
+        law_line(ax, grid, law if bands else law[:1], shade)
         ideal = asked.ideal(method)
         _star(ideal.params, Estimate(ideal.loss.value), ax, shade, ends)
     for minimum in study.fits[method].minima:
@@ -126,9 +129,7 @@ class _Panel(Part[Answer]):
 
     def __init__(self, ax: Axes, study: Study, method: str) -> None:
         self.ax, self.method = ax, method
-        loss_by_params(study, method, ax, title=method_name(method)).set_xlabel("")
-        for band in list(ax.collections):  # One band is enough: that of the budget asked.
-            band.remove()
+        loss_by_params(study, method, ax, title=method_name(method), bands=False).set_xlabel("")
         ax.set_autoscale_on(False)
         self.grid = np.geomspace(*ax.get_xlim(), POINTS)
         self.band = ax.fill_between(self.grid, 1, 1, color=BAND, alpha=0.3, lw=0)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import matplotlib as mpl
@@ -19,6 +20,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
+from toolkit.errors import ToolkitError
 from toolkit.laws.optimiser import Array
 from toolkit.methods import METHODS
 from toolkit.recipe.study import Study
@@ -56,6 +58,20 @@ def style(*, slide: bool = False) -> Any:
     """A context in which figures are drawn: `with style(): …`."""
     settings: Any = look(slide=slide)
     return mpl.rc_context(settings)
+
+
+def write(draw: Callable[[], Figure], path: str | Path) -> None:
+    """A figure in this style as a file, whose ending says of which kind.
+
+    Raises:
+        ToolkitError: It cannot be written, or there is no such kind.
+    """
+    with style():
+        figure = draw()
+        try:
+            figure.savefig(path)
+        except (OSError, ValueError) as error:
+            raise ToolkitError(f"{path} cannot be written: {error}") from error
 
 
 def colour(method: str) -> str:
@@ -190,23 +206,23 @@ def _show(high: float) -> Callable[[float], str]:
 
 
 def law_line(
-    ax: Axes, x: Array, law: tuple[Array, Array, Array], shade: Any,
+    ax: Axes, x: Array, law: tuple[Array, ...], shade: Any,
     *, tried: tuple[float, float] = (0, math.inf), labels: tuple[str, str] = ("", ""),
 ) -> None:  # fmt: skip
     """A law with its band: solid where it was tried, dashed beyond.
 
     Args:
-        x: Of shape (n,). law: Its values there, and the ends of their intervals.
+        x: Of shape (n,). law: Its values there, and, for a band, the ends of their intervals.
         tried: From where to where. labels: Of line and band, for a legend.
     """
-    (first, last), (value, low, high) = tried, law
+    (first, last), (value, *ends) = tried, law
     inside = (x >= first) & (x <= last)
     for part, line in ((x <= first, "--"), (inside, "-"), (x >= last, "--")):
         if part.sum() > 1:
             label = labels[0] if line == "-" else ""
             ax.plot(x[part], value[part], line, lw=2, color=shade, zorder=3, label=label)
-    if np.isfinite(low).any():
-        ax.fill_between(x, low, high, color=shade, alpha=0.15, lw=0, zorder=2, label=labels[1])
+    if ends and np.isfinite(ends).any():
+        ax.fill_between(x, *ends, color=shade, alpha=0.15, lw=0, zorder=2, label=labels[1])
 
 
 def note(
