@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from matplotlib.axes import Axes
 
-from toolkit.figures.style import COLOURS
+from toolkit.figures.style import COLOURS, INK
 
 if TYPE_CHECKING:
     from toolkit.pairs.look import Look
@@ -22,9 +22,9 @@ def pair_lengths(seen: Look, ax: Axes, *, max_tokens: int) -> Axes:
     for column, (name, shade) in enumerate((("queries", _FIRST), ("positives", _SECOND))):
         lengths = np.minimum(seen.lengths[:, column], longest)
         ax.hist(lengths, bins, color=shade, alpha=0.6, label=name)
-    ax.axvline(max_tokens, color="#222222", lw=1, ls="--", label=f"cut at {max_tokens}")
+    ax.axvline(max_tokens, color=INK, lw=1, ls="--", label=f"cut at {max_tokens}")
     ax.set(xlabel="tokens", ylabel="pairs", title="How long are the texts?")
-    ax.legend(frameon=False)
+    ax.legend()
     return ax
 
 

@@ -13,6 +13,7 @@ from typing import Any, Generic, TypeVar
 from matplotlib.artist import Artist
 from matplotlib.figure import Figure
 
+from toolkit.figures.style import QUIET
 from toolkit.recipe.limits import UNLIMITED, Limits
 from toolkit.recipe.question import Choice, Ideal, Question
 from toolkit.recipe.recommendation import Recipe, recipe_for
@@ -85,5 +86,5 @@ def canvas() -> Figure:
 def blank(words: str) -> Scene[Any]:
     """A figure with nothing but words, for what cannot be shown."""
     figure = canvas()
-    figure.text(0.45, 0.5, words, ha="center", color="#777777")
+    figure.text(0.45, 0.5, words, ha="center", color=QUIET)
     return Scene(figure, [])

@@ -7,7 +7,7 @@ import math
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from toolkit.figures.style import INK, LOSS, RING, colour, marker, scale
+from toolkit.figures.style import FAINT, INK, LOSS, RING, colour, marker, scale
 from toolkit.recipe.trial import Trial, Tried
 from toolkit.text import count, scientific
 from toolkit.words import method_name
@@ -34,7 +34,7 @@ def predicted_and_measured(trial: Trial) -> Figure:
     ax.set_yticks(range(len(lines)), [_name(one) for one in lines])
     ax.set(xlabel=LOSS, ylim=(-0.6, len(lines) - 0.4))
     ax.set_title(f"Predicted and measured at {scientific(trial.recipe.budget_flop, 3)} FLOP")
-    ax.grid(axis="x", color="#e9e9e9")
+    ax.grid(axis="x", color=FAINT)
     ax.set_axisbelow(True)
     shade = colour(trial.recipe.method)
     handles = [
