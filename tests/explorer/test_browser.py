@@ -194,7 +194,8 @@ def test_a_click_on_a_run_leaves_it_out(opened):
     wait_for("a run less", lambda: int(said(opened).split()[0]) == kept - 1)
 
 
-# A pixel of the darkest budget's colour with the same colour all around it is inside a run's dot.
+# Below the legend, a pixel of the darkest budget's colour with the same colour all around it is
+# inside a run's dot.
 RUNS = """
 const canvas = arguments[0], box = canvas.getBoundingClientRect(), found = [];
 const { width, height } = canvas;
