@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 import shutil
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -35,7 +34,7 @@ from toolkit.tables import Reading, read_table
 from toolkit.tables.published import table_path
 from toolkit.text import count, scientific
 from toolkit.webpage import as_html
-from toolkit.words import loss, method_name, said, say, signed, told
+from toolkit.words import amount, loss, method_name, said, say, signed, told
 from toolkit.writing import check_folder
 
 TEMPLATE = NOTEBOOKS / "report.ipynb"
@@ -131,7 +130,7 @@ def method_table(recipe: Recipe) -> pd.DataFrame:
         {
             "method": method_name(choice.method),
             "decoder": choice.decoder,
-            "pairs": count(choice.tokens if math.isnan(choice.pairs) else choice.pairs),
+            "pairs": amount(choice)[0],
             "predicted loss": said(choice.loss, loss),
             "regret": "–" if choice.method == recipe.method else said(choice.regret, signed),
         }

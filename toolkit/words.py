@@ -15,7 +15,8 @@ if TYPE_CHECKING:
     from toolkit.recipe.crossing import Crossing
     from toolkit.recipe.findings import Finding
     from toolkit.recipe.options import Option
-    from toolkit.recipe.recommendation import Choice, Recipe
+    from toolkit.recipe.question import Choice, Data
+    from toolkit.recipe.recommendation import Recipe
     from toolkit.recipe.settings import Setting
 
 SETTING_NAMES = {
@@ -291,12 +292,16 @@ def method_rows(recipe: Recipe) -> list[tuple[str, ...]]:
     return [head, *(_choice_row(c, c is recipe.choices[0]) for c in shown)]
 
 
+def amount(of: Choice | Data) -> tuple[str, str]:
+    """How much data, and of what: pairs, or tokens where the table does not tell pairs."""
+    return (count(of.tokens), "tokens") if math.isnan(of.pairs) else (count(of.pairs), "pairs")
+
+
 def _choice_row(choice: Choice, best: bool) -> tuple[str, ...]:
-    amount = choice.tokens if math.isnan(choice.pairs) else choice.pairs
     return (
         method_name(choice.method),
         choice.decoder + ("" if choice.tried else "*"),
-        count(amount),
+        amount(choice)[0],
         loss(choice.loss.value),
         spread(choice.loss, loss),
         "best" if best else signed(choice.regret.value),

@@ -16,6 +16,7 @@ from toolkit.recipe.recommendation import Recipe
 from toolkit.recipe.runnable import papermill_command, runnable, sweep_yaml
 from toolkit.text import count, pretty, scientific
 from toolkit.words import (
+    amount,
     data_lines,
     form_in_words,
     hyperparameter_parts,
@@ -92,7 +93,7 @@ def recipe_html(recipe: Recipe) -> str:
     method = f"{method_name(recipe.method)}, predicted loss {loss(recipe.loss.value)}"
     cards = [
         _card("How large a model?", recipe.decoder.name, paragraphs(*size_lines(recipe))),
-        _card("How much data?", _amount(recipe), paragraphs(*data_lines(recipe))),
+        _card("How much data?", " ".join(amount(recipe.data)), paragraphs(*data_lines(recipe))),
         _card(
             "Which hyperparameters?",
             f"learning rate {values['lr']:.3g}{detail}",
@@ -124,7 +125,7 @@ def recipe_in_words(answer: Answer) -> str:
     ]
     return (
         f"For {answer.said}: {method_name(recipe.method)} of {recipe.decoder.name} on "
-        f"{_amount(recipe)}, predicted loss {said(recipe.loss, loss)}; "
+        f"{' '.join(amount(recipe.data))}, predicted loss {said(recipe.loss, loss)}; "
         f"{', '.join(rivals) or 'no other method was tried'}."
     )
 
@@ -141,14 +142,6 @@ def copy_html(recipe: Recipe, data: str) -> str:
         f'<button class="tk-copy" title="{escape(text)}" data-text="{escape(text)}" '
         f'onclick="{escape(COPY)}">{escape(label)}</button>'
         for label, text in texts.items()
-    )
-
-
-def _amount(recipe: Recipe) -> str:
-    """How much data, in pairs where the table tells them."""
-    data = recipe.data
-    return (
-        f"{count(data.tokens)} tokens" if math.isnan(data.pairs) else f"{count(data.pairs)} pairs"
     )
 
 
