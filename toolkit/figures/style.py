@@ -215,14 +215,14 @@ def law_line(
         x: Of shape (n,). law: Its values there, and, for a band, the ends of their intervals.
         tried: From where to where. labels: Of line and band, for a legend.
     """
-    (first, last), (value, *ends) = tried, law
+    (first, last), value = tried, law[0]
     inside = (x >= first) & (x <= last)
     for part, line in ((x <= first, "--"), (inside, "-"), (x >= last, "--")):
         if part.sum() > 1:
             label = labels[0] if line == "-" else ""
             ax.plot(x[part], value[part], line, lw=2, color=shade, zorder=3, label=label)
-    if ends and np.isfinite(ends).any():
-        ax.fill_between(x, *ends, color=shade, alpha=0.15, lw=0, zorder=2, label=labels[1])
+    if len(law) == 3 and np.isfinite(law[1:]).any():
+        ax.fill_between(x, law[1], law[2], color=shade, alpha=0.15, lw=0, zorder=2, label=labels[1])
 
 
 def note(
