@@ -223,12 +223,14 @@ def as_text(recipe: Recipe) -> str:
         f"method{'' if len(recipe.methods) == 1 else 's'}, budgets {scientific(low)} to "
         f"{scientific(high)}; intervals are of 95 %"
     )
+    header, *rows = method_rows(recipe)
+    settings = ["{:15} {:<8} {}".format(*parts) for parts in hyperparameter_parts(recipe)]
     parts = [
         f"{title}\n{'═' * len(title)}\n{about}",
         _section("How large a model?", size_lines(recipe)),
         _section("How much data?", data_lines(recipe)),
-        _section("Which method?", method_lines(recipe)),
-        _section("Which hyperparameters?", hyperparameter_lines(recipe)),
+        _section("Which method?", [table(header, rows), *method_notes(recipe)]),
+        _section("Which hyperparameters?", settings),
     ]
     if recipe.warnings:
         parts.append(_section("Before you trust this", [bullet(say(w)) for w in recipe.warnings]))
@@ -239,14 +241,14 @@ def as_text(recipe: Recipe) -> str:
 
 def size_lines(recipe: Recipe) -> list[str]:
     """The decoder, what is predicted of it, the ideal size, and what is about as good."""
-    best, ideal = recipe.choices[0], recipe.ideal
+    best = recipe.choices[0]
     size = f"{count(best.params)} non-embedding parameters"
     lines = [
         size if best.decoder == count(best.params) else f"{best.decoder}: {size}",
         f"predicted loss {loss(recipe.loss.value)} ({spread(recipe.loss, loss)}; "
         f"a single run {spread(recipe.run_loss, loss)})",
+        f"ideal size: {told(recipe.ideal.params, count)}",
     ]
-    lines.append(f"ideal size: {told(ideal.params, count)}")
     others = [d if m == recipe.method else f"{d} ({method_name(m)})" for d, m in recipe.near[1:]]
     lines.append(f"within 1 % of its loss: {some(others, 5) if others else 'nothing else at hand'}")
     return lines
@@ -277,14 +279,8 @@ def data_lines(recipe: Recipe) -> list[str]:
     return lines
 
 
-def method_lines(recipe: Recipe) -> list[str]:
-    """The best choice of every method, then the best choices of all, as a table."""
-    header, *rows = method_rows(recipe)
-    return table(header, rows).split("\n") + method_notes(recipe)
-
-
 def method_rows(recipe: Recipe) -> list[tuple[str, ...]]:
-    """The cells of `method_lines`, the header first: the best of each method, then others."""
+    """A table, the header first: the best choice of every method, then the best of all."""
     shown = list(recipe.methods)
     shown += [c for c in recipe.choices if c not in shown][: max(0, SHOWN_CHOICES - len(shown))]
     shown.sort(key=lambda c: c.loss.value)
@@ -336,13 +332,6 @@ def cheapest_in_words(wanted: float, budget: Estimate) -> str:
     """The least budget that reaches a loss, as a sentence."""
     ends = spread(budget, scientific)
     return f"a loss of {wanted:g} takes {scientific(budget.value, 3)} FLOP at the least ({ends})"
-
-
-def hyperparameter_lines(recipe: Recipe) -> list[str]:
-    """Every setting and option as a line for a terminal."""
-    return [
-        f"{name:15} {value:<8} {source}" for name, value, source in hyperparameter_parts(recipe)
-    ]
 
 
 def hyperparameter_parts(recipe: Recipe) -> list[tuple[str, str, str]]:
