@@ -24,13 +24,8 @@ from toolkit.training.run import train
 sentence_transformers = pytest.importorskip("sentence_transformers")
 TEXTS = ["return item 00042", "", "def get_00042(self): # 3", "a much longer text " * 30, "x"]
 
-# Of each body one that runs so: two of our own, transformers' on a packed stream, and padded.
-BODIES = {
-    "gpt-neox": ("NeoxBody", True),
-    "qwen2": ("LlamaBody", True),
-    "qwen3": ("HubBody", True),
-    "codegen": ("HubBody", False),
-}
+# Of each body one that runs so: GPT-NeoX's own, transformers' on a packed stream, and padded.
+BODIES = {"gpt-neox": ("NeoxBody", True), "qwen2": ("HubBody", True), "codegen": ("HubBody", False)}
 
 
 def family(name, folder):
