@@ -383,6 +383,7 @@ def test_a_cap_below_every_decoder_at_hand_is_refused(study):
         recommend_from(study, budget_flop=1e12, max_params=1000)
 
 
+@pytest.mark.slow
 def test_a_run_that_seeds_may_explain_does_not_move_the_recipe_and_is_named():
     """Seeds scatter by 3 %; a single run of LoRA came out 1.5 % better than the recipe's."""
     table = run_table(decoders=WIDE, seeds=(0, 1), noise=0.03)
@@ -448,6 +449,7 @@ def test_the_cheapest_budget_for_a_loss_gives_that_loss(study):
         cheapest(study, 0.2)
 
 
+@pytest.mark.slow
 def test_at_the_cheapest_budget_the_recipe_itself_has_that_loss():
     """Also where it withholds sizes smaller than all that were tried."""
     some = Study.of(pd.read_csv(REFERENCE), draws=100)

@@ -289,6 +289,7 @@ def test_only_the_visible_tab_is_drawn_and_none_is_stale_when_it_is_opened(explo
     assert hidden.picture.png != seen and "2×10¹¹" in hidden.picture.alt
 
 
+@pytest.mark.slow
 def test_another_sweep_leaves_nothing_of_the_first(explorer, tmp_path):
     other = tmp_path / "other.csv"
     run_table(truth={"full": TRUTH["full"]}, budgets=(1e9, 1e10)).to_csv(other, index=False)
@@ -328,7 +329,9 @@ def test_text_from_the_data_is_escaped():
 @pytest.mark.parametrize(
     "table",
     [
-        run_table()[["method", "params", "budget_flop", "loss"]],
+        pytest.param(
+            run_table()[["method", "params", "budget_flop", "loss"]], marks=pytest.mark.slow
+        ),
         run_table(decoders=("small-7k",), budgets=(1e12,)),
         run_table(truth={"bias": TRUTH["bias"]}, budgets=(1e12, 2e12)),
     ],
@@ -368,6 +371,7 @@ def test_a_sweep_on_its_way_or_damaged_is_none_to_open_on(tmp_path):
     assert list(find_sweeps(tmp_path, ready=False)) == others
 
 
+@pytest.mark.slow
 def test_without_any_sweep_it_opens_on_an_example(fitted_once, monkeypatch):
     monkeypatch.setattr(app, "find_sweeps", lambda **_: {})
     explorer = explore()

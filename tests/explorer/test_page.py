@@ -57,6 +57,7 @@ def test_data_cannot_end_the_script(tmp_path):
     assert all(evil not in answer["html"] for answer in frames(page)["answers"])
 
 
+@pytest.mark.slow
 def test_where_no_sweep_has_run_the_command_shows_the_example(tmp_path, fitted_once, monkeypatch):
     written = []
     monkeypatch.setattr(app, "find_sweeps", lambda **_: {})

@@ -4,6 +4,8 @@ import pytest
 
 from toolkit.errors import ToolkitError
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(autouse=True)
 def mteb():
