@@ -170,18 +170,14 @@ _PICTURES = "\n\n![How long the texts are](lengths.png)\n\n![How much is repeate
 def _draw(seen: Look, max_tokens: int, folder: Path) -> None:
     from matplotlib.figure import Figure
 
-    from toolkit import figures
+    from toolkit.figures import alone, write
     from toolkit.figures.pairs import pair_lengths, pair_overlap
 
-    with figures.style():
-        for name in ("lengths", "overlap"):
-            figure = Figure(figsize=(6.4, 3.6), layout="constrained")
-            ax = figure.subplots()
-            if name == "lengths":
-                pair_lengths(seen, ax, max_tokens=max_tokens)
-            else:
-                pair_overlap(seen, ax)
-            figure.savefig(folder / f"{name}.png", dpi=120)
+    def lengths() -> Figure:
+        return alone(pair_lengths, seen, legend=False, max_tokens=max_tokens)
+
+    write(lengths, folder / "lengths.png")
+    write(lambda: alone(pair_overlap, seen, legend=False), folder / "overlap.png")
 
 
 def _readme(folder: Path, flop: float, proposed: Proposal, cost: str) -> str:

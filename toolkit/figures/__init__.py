@@ -15,6 +15,7 @@ from toolkit.figures.repeats import loss_by_repeats_panels
 from toolkit.figures.setting import loss_by_setting, loss_by_setting_panels, varied_cells
 from toolkit.figures.style import (
     COLOURS,
+    alone,
     budget_colours,
     budget_legend,
     colour,
@@ -30,6 +31,7 @@ from toolkit.figures.trial import predicted_and_measured
 
 __all__ = [
     "COLOURS",
+    "alone",
     "budget_colours",
     "budget_legend",
     "colour",

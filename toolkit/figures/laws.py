@@ -5,7 +5,7 @@ Each function draws into the Axes it is given and returns it; `save` writes all 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from textwrap import fill
 
@@ -22,13 +22,13 @@ from toolkit.figures.style import (
     BUDGET,
     INK,
     LOSS,
+    alone,
     budget_colours,
     budget_legend,
     colour,
     law_line,
     log_axes,
     note,
-    single,
     style,
 )
 from toolkit.laws import Fit, IsoFlopFit, PowerLaw, Profile, Rollout, profile
@@ -71,7 +71,7 @@ def save(
     with style():
         figures = _isoflop(fit) if isinstance(fit, IsoFlopFit) else _law(fit, columns or {})
         if rollout is not None:
-            figures["rollout"] = _one(heldout_rollout, rollout)
+            figures["rollout"] = alone(heldout_rollout, rollout)
         paths = [folder / f"{name}.png" for name in figures]
         try:
             folder.mkdir(parents=True, exist_ok=True)
@@ -219,11 +219,11 @@ def _law(fit: Fit, columns: Mapping[str, str]) -> dict[str, Figure]:
     label, name = _role_label(fit, columns), columns.get("loss", "loss")
     free = [n for n, low, high in zip(fit.form.names, fit.low, fit.high, strict=True) if low < high]
     figures = {
-        "fit": _one(fit_with_band, fit, label=label, name=name)
+        "fit": alone(fit_with_band, fit, label=label, name=name)
         if len(fit.form.roles) == 1
-        else _one(seen_by_predicted, fit),
-        "residuals": _one(residuals, fit, label=label),
-        "rivals": _one(rival_optima, fit),
+        else alone(seen_by_predicted, fit),
+        "residuals": alone(residuals, fit, label=label),
+        "rivals": alone(rival_optima, fit),
     }
     if fit.n_points <= PROFILED:
         figures["profiles"] = _profiles([profile(fit, name) for name in free])
@@ -243,9 +243,9 @@ def _profiles(profiles: list[Profile]) -> Figure:
 
 
 def _isoflop(fit: IsoFlopFit) -> dict[str, Figure]:
-    figures = {"parabolas": _one(_bowls, fit)}
+    figures = {"parabolas": alone(_bowls, fit)}
     for quantity, law in fit.usable.items():
-        figures[f"{quantity}-law"] = _one(fit_with_band, law)
+        figures[f"{quantity}-law"] = alone(fit_with_band, law)
     return figures
 
 
@@ -253,12 +253,6 @@ def _bowls(fit: IsoFlopFit, ax: Axes) -> None:
     shades = budget_colours([m.budget_flop for m in fit.minima])
     parabolas(fit, ax, colours=shades)
     budget_legend(ax, shades, marks="parabolas", loc="upper left", bbox_to_anchor=(1.0, 1.0))
-
-
-def _one(draw: Callable[..., object], what: object, **options: str) -> Figure:
-    figure, ax = single()
-    draw(what, ax, **options)
-    return figure
 
 
 def _role_label(fit: Fit, columns: Mapping[str, str]) -> str:

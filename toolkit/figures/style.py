@@ -144,10 +144,24 @@ def single(*, legend: bool = True) -> tuple[Figure, Axes]:
     return figure, figure.subplots()
 
 
+def alone(
+    draw: Callable[..., object], what: object, *, legend: bool = True, **options: Any
+) -> Figure:
+    """A figure of one panel, drawn by `draw(what, ax, **options)`."""
+    figure, ax = single(legend=legend)
+    draw(what, ax, **options)
+    return figure
+
+
 def panels(
     number: int, *, width: float, height: float, most: int, share: bool = False
 ) -> tuple[Figure, list[Axes]]:
-    """A figure of so many panels in rows about as long as there are rows, room for a legend."""
+    """A figure of so many panels in rows about as long as there are rows, room for a legend.
+
+    Args:
+        width, height: Of a panel, in inches. most: Panels in a row.
+        share: Whether the vertical axis is the same in all, as the horizontal one is.
+    """
     columns = min(most, math.ceil(math.sqrt(number)))
     rows = math.ceil(number / columns)
     inches = ((1.7 + width * columns) * scale(), (0.6 + height * rows) * scale())
