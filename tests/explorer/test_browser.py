@@ -203,7 +203,7 @@ const data = canvas.getContext("2d").getImageData(0, 0, width, height).data;
 const around = [[0, 0], [3, 0], [-3, 0], [0, 3], [0, -3]], dark = [68, 1, 84];
 const isDark = (x, y) =>
   dark.every((c, k) => Math.abs(data[4 * (y * width + x) + k] - c) < 8);
-for (let y = 20; y < 0.8 * height; y += 2)
+for (let y = Math.round(0.2 * height); y < 0.8 * height; y += 2)
   for (let x = Math.round(0.2 * width); x < 0.47 * width; x += 2)
     if (around.every(([a, b]) => isDark(x + a, y + b)))
       found.push([(x / width - 0.5) * box.width, (y / height - 0.5) * box.height]);
