@@ -13,6 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.path import Path
 from matplotlib.ticker import LogLocator
 
+from toolkit.figures.budget import budget_range
 from toolkit.figures.scene import Answer, Part, Scene, canvas
 from toolkit.figures.style import (
     BAND,
@@ -95,8 +96,11 @@ class SizesScene(Scene[Answer]):
         figure = canvas()
         self.panels = {m: _Panel(figure.add_subplot(), study, m) for m in study.methods}
         lows, highs = zip(*(p.ax.get_ylim() for p in self.panels.values()), strict=True)
+        most = Answer(study, budget_range(study)[1])  # Whose marks are the lowest of all.
+        marks = [at.loss.value for m in study.methods for at in (most.ideal(m), most.best[m])]
+        low = min(*lows, *marks)
         for panel in self.panels.values():
-            panel.ax.set_ylim(min(lows), max(highs))
+            panel.ax.set_ylim(low - 0.03 * (max(highs) - low), max(highs))
         budget_legend(
             figure, budget_colours(study.budgets), marks="law", loc="upper left",
             bbox_to_anchor=(0.835, 0.97), fontsize="small",
