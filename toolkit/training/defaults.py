@@ -11,19 +11,18 @@ _TOKENS_PER_PAIR = 95  # Of the embedded pairs.
 
 def batch_pairs(decoder: Decoder, budget_flop: float) -> int:
     """The default batch: the study's 1,024 pairs for Pythia; for any other decoder a power of two
-    near 0.18 times the square root of the pairs that the budget buys, from 16 to 1,024, of the
-    small suite to 64.
+    near a multiple of the square root of the pairs that the budget buys, from 16 to 1,024.
 
     With few pairs the number of steps limits learning, with many the noise of small batches does.
-    In runs/reference it is the best batch tried with full fine-tuning, at all nine sizes and
-    budgets from 1e11 FLOP on where it was among several: with small-15k 16 at 1e11 FLOP, 32 at
-    3e11, 64 at 1e12 and at 3e12; with small-85k 32 at 1e12. For smollm2-135m and a user's own
-    decoders the same rule stands in: at the budgets that a processor can pay, 1,024 pairs would be
-    a step or two.
+    The multiple is 0.18 for the small suite, up to 64 pairs: in runs/reference it is the best batch
+    tried with full fine-tuning, at all nine sizes and budgets from 1e11 FLOP on where it was among
+    several. A decoder that knows a language needs fewer steps: 1, which gives the best of 16, 32,
+    64 (and 128) in all three places where runs/real-decoder tried them, one and two blocks at 1e13
+    FLOP and two at 3e13, and stands in for a user's own.
     """
     if decoder.family == "pythia":
         return 1024
-    most = 64 if decoder.family == "small" else 1024
+    multiple, most = (0.18, 64) if decoder.family == "small" else (1.0, 1024)
     pairs = budget_flop / (6 * decoder.params * _TOKENS_PER_PAIR)
-    nearest = 2 ** max(4, round(math.log2(max(1.0, 0.18 * math.sqrt(pairs)))))
+    nearest = 2 ** max(4, round(math.log2(max(1.0, multiple * math.sqrt(pairs)))))
     return min(most, nearest)
