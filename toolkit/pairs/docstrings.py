@@ -28,8 +28,17 @@ PACKAGES = (
     *("sympy", "networkx", "jinja2", "fsspec", "pillow", "fonttools", "mpmath", "psutil"),
 )
 
-# Of a mean query and positive at 75, by small and by large vocabularies (`toolkit.pairs.lengths`).
-TOKENS = ((24.5, 70.8), (21.1, 69.9))
+# Of a mean query and positive, by where they are cut: in small and in large vocabularies' tokens
+# (`toolkit.pairs.lengths`).
+TOKENS = {
+    16: ((14.2, 16.0), (13.1, 16.0)),
+    32: ((19.5, 31.9), (17.1, 31.9)),
+    75: ((24.0, 71.2), (20.7, 70.4)),
+    128: ((25.7, 112.0), (21.9, 110.0)),
+    256: ((26.5, 186.0), (22.6, 180.6)),
+    512: ((26.5, 275.7), (22.6, 264.0)),
+    1024: ((26.5, 355.7), (22.6, 334.8)),
+}
 LICENCE = "documentation of installed Python packages, each under its own licence"
 _SKIPPED_FOLDERS = {"test", "tests", "testing", "_vendor", "vendor", "vendored", "__pycache__"}
 _MIN_QUERY_WORDS = 4

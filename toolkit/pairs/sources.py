@@ -20,7 +20,7 @@ from toolkit.pairs.lines import FORMATS
 from toolkit.pairs.pair import Pair
 
 # A named source is a module with `mine`, which gives its pairs, `fingerprint`, which changes when
-# they would, `TOKENS`, how long they are, and `LICENCE`, under which they are.
+# they would, `LICENCE`, under which they are, and perhaps `TOKENS`, how long they are.
 NAMED: dict[str, ModuleType] = {"docstrings": docstrings, "manuals": manuals}
 
 

@@ -28,8 +28,17 @@ from toolkit.pairs.pair import Pair, text_key
 from toolkit.wheels import fetch
 
 PARTS = (gcide.PART, ansible.PART, google.PART, aws.PART, pulumi.AWS, pulumi.AZURE)
-# Of a mean query and positive at 75, by small and by large vocabularies (`toolkit.pairs.lengths`).
-TOKENS = ((20.3, 34.1), (13.2, 26.9))
+# Of a mean query and positive, by where they are cut: in small and in large vocabularies' tokens
+# (`toolkit.pairs.lengths`).
+TOKENS = {
+    16: ((14.4, 15.0), (11.5, 13.5)),
+    32: ((19.2, 23.6), (12.8, 19.6)),
+    75: ((20.3, 34.3), (13.2, 27.0)),
+    128: ((20.5, 40.5), (13.3, 31.7)),
+    256: ((20.5, 48.4), (13.3, 38.2)),
+    512: ((20.5, 56.5), (13.3, 44.9)),
+    1024: ((20.5, 62.3), (13.3, 49.4)),
+}
 LICENCE = "see toolkit/pairs/manuals/README.md, which names the licence of each part"
 # A part gives what it has, but no more than this, so that none is a third of the whole.
 MOST_OF_A_PART = 170_000
