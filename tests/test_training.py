@@ -10,6 +10,7 @@ from toolkit import decoders
 from toolkit.errors import ToolkitError
 from toolkit.runs import RunConfig, read_record
 from toolkit.training import checkpoints
+from toolkit.training.enough import check_candidates
 from toolkit.training.evaluation import evaluate
 from toolkit.training.loop import Progress
 from toolkit.training.preparation import load_encoder, make_optimizer, prepare
@@ -121,6 +122,19 @@ def test_a_loss_that_is_no_number_is_recorded_as_diverged(easy, tmp_path):
 def test_a_run_that_cannot_be_is_refused_in_one_sentence(easy, change, complaint):
     with pytest.raises(ToolkitError, match=complaint):
         train(RunConfig.from_dict({**easy, **change}))
+
+
+@pytest.mark.parametrize(
+    ("held_out", "advice"),
+    [
+        (40, "40 pairs (5 %); give more pairs or lower candidates to that"),
+        (1, "1 pair (5 %); give more pairs"),
+    ],
+)
+def test_fewer_candidates_are_advised_only_where_there_are_some(held_out, advice):
+    with pytest.raises(ToolkitError) as refusal:
+        check_candidates(held_out, 1024)
+    assert str(refusal.value).endswith(advice)
 
 
 def test_biases_and_norms_do_not_decay(easy):

@@ -45,7 +45,8 @@ def check_candidates(pairs: int, candidates: int, facts: Facts | None = None) ->
             f" of the {facts.clusters:,} clusters into which shared texts and near-duplicates "
             "join them"
         )
+    lower = " or lower candidates to that" if pairs > 1 else ""
     raise ToolkitError(
         f"{candidates:,} held-out candidates are asked for but the data hold out only "
-        f"{pairs:,} pairs (5 %{clusters}); give more pairs or lower candidates to that"
+        f"{pairs:,} pair{'' if pairs == 1 else 's'} (5 %{clusters}); give more pairs{lower}"
     )
