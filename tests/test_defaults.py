@@ -32,18 +32,19 @@ def test_a_cut_decoder_takes_the_rates_of_its_family():
     assert batch_pairs(cut, 1e12) < 1024
 
 
-def test_a_real_decoder_is_given_the_best_batch_of_its_study():
-    for blocks, flop in ((1, 1e13), (2, 1e13), (2, 3e13)):
-        assert batch_pairs(find(f"smollm2-135m@{blocks}"), flop) == 64
+def test_a_real_decoder_is_given_a_batch_that_its_study_bears_out():
+    tried = {(1, 2e12): 16, (1, 1e13): 64, (2, 1e13): 32, (2, 3e13): 64}
+    for (blocks, flop), batch in tried.items():
+        assert batch_pairs(find(f"smollm2-135m@{blocks}"), flop) == batch
     decoder = find("smollm2-135m@4")
     steps = 1.5e15 / (6 * decoder.params * 95) / batch_pairs(decoder, 1.5e15)
-    assert steps > 300
+    assert steps > 500
 
 
 def test_only_pythia_has_the_studys_batch_whatever_the_budget():
     own = replace(find("smollm2-135m"), name="own", family="")
     assert batch_pairs(find("pythia-160m"), 1e13) == 1024
-    assert [batch_pairs(own, flop) for flop in (1e14, 1e15, 1e16, 1e20)] == [32, 128, 512, 1024]
+    assert [batch_pairs(own, flop) for flop in (1e14, 1e15, 1e16, 1e20)] == [32, 64, 256, 1024]
 
 
 def test_the_default_rank_fits_the_narrowest_layer():
