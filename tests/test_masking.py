@@ -126,5 +126,5 @@ def test_pairs_that_all_share_a_query_are_refused_with_the_reason():
     pairs = TokenisedPairs(column(1), column(2), np.zeros(1, np.uint64))
     with pytest.raises(ToolkitError, match="the 900 pairs all belong together, since they share"):
         held_out_set(pairs, 2, facts(900, 1))
-    with pytest.raises(ToolkitError, match=r"only 1 pairs .* of the 30 clusters into which"):
+    with pytest.raises(ToolkitError, match=r"only 1 pair .* of the 30 clusters into which"):
         held_out_set(pairs, 2, facts(900, 30))
