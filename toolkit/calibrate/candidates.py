@@ -141,13 +141,14 @@ class Candidates:
         """The pool, its prices, pairs and candidates as the runs so far had them."""
         records = [s.record for s in states if s.record is not None]
         likely = self.config(0, self.asked.target)
-        vocabulary = decoders.find(self.names[0]).shape.vocabulary
-        tokens = sum(mean_tokens(likely.source, vocabulary, likely.max_tokens))
         paid: dict[tuple[str, str], float] = {}
         for r in records:
             paid[r.config.method, r.config.decoder] = r.config.budget_flop / max(1, r.pairs)
         if records:
             tokens = sum(r.tokens for r in records) / max(1, sum(r.pairs for r in records))
+        else:
+            vocabulary = decoders.find(self.names[0]).shape.vocabulary
+            tokens = sum(mean_tokens(likely.source, vocabulary, likely.max_tokens))
         counted = [
             flop_per_pair(decoders.find(d).shape, d, m, tokens, likely.flop_convention)
             for d, m in zip(self.names, self.methods, strict=True)

@@ -16,10 +16,10 @@ def batch_pairs(decoder: Decoder, budget_flop: float) -> int:
     With few pairs the number of steps limits learning, with many the noise of small batches does.
     The multiple is 0.18 for the small suite, up to 64 pairs: in runs/reference it is the best batch
     tried with full fine-tuning, at all nine sizes and budgets from 1e11 FLOP on where it was among
-    several. A decoder that knows a language needs fewer steps: 0.7, which of 16, 32, 64 (and 128)
-    gives smollm2-135m's best in three of four places, one block at 2e12 and 1e13 FLOP and two at
-    3e13, and is 1 % behind in the fourth (runs/real-decoder, runs/calibrated-real); it stands in
-    for a user's own.
+    several. A decoder that knows a language needs fewer steps: 0.7, which gives the best batch
+    tried with smollm2-135m in three of four places, one block at 2e12 FLOP (16 and 32, freezing;
+    runs/calibrated-real) and at 1e13, two at 3e13 (16 to 128; runs/real-decoder), and is 1 % behind
+    in the fourth, two blocks at 1e13; it stands in for a user's own.
     """
     if decoder.family == "pythia":
         return 1024
