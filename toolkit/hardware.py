@@ -89,6 +89,12 @@ def cpu_cores() -> int:
     return os.cpu_count() or 1
 
 
+def thread_variables(threads: int) -> dict[str, str]:
+    """The environment of a process whose numerical libraries are to have so many threads each."""
+    names = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+    return dict.fromkeys(names, str(threads))
+
+
 def visible_gpus() -> tuple[str, ...]:
     """This machine's NVIDIA GPUs as CUDA_VISIBLE_DEVICES names them, found without torch."""
     named = os.environ.get("CUDA_VISIBLE_DEVICES")
@@ -104,8 +110,8 @@ def guess_cpu_rate(params: int) -> float:
     """Model FLOPs a second that one single-thread CPU worker trains a decoder with: a rough guess.
 
     Seen once on two cores of a cloud server, 32 pairs a step: 5.7e9 at 25 thousand non-embedding
-    parameters, 26e9 at 450 thousand, no more than about 60e9 for large ones. A sweep's own finished
-    runs replace it (`toolkit.sweep.throughput`).
+    parameters, 26e9 at 450 thousand, no more than about 60e9 for large ones. Finished runs replace
+    it (`toolkit.sweep.throughput`), and before there are any a probe (`toolkit.sweep.probe`).
 
     Args:
         params: Non-embedding parameters of the decoder.

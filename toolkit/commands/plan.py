@@ -6,6 +6,7 @@ import argparse
 import json
 import shutil
 from collections.abc import Iterable, Iterator
+from functools import partial
 from typing import Any
 
 import psutil
@@ -17,6 +18,7 @@ from toolkit.sweep.folders import RunState
 from toolkit.sweep.footprint import peak_bytes
 from toolkit.sweep.plan import Plan, RunCost, costs, makespan, read_plan, seen_here
 from toolkit.sweep.preflight import validate
+from toolkit.sweep.probe import probe
 from toolkit.text import duration, scientific, size, table
 from toolkit.words import n_runs
 
@@ -91,8 +93,9 @@ def _facts(
 ) -> dict[str, Any]:
     """The sweep's totals: all of it, and what is left to do."""
     workers = workers or plan.workers or hardware.cpu_cores()
-    seen = seen_here(states, workers)
-    left = [price for state, price in zip(states, costs, strict=True) if not state.ended]
+    prices = {x.config: price for x, price in zip(states, costs, strict=True) if not x.ended}
+    seen = seen_here(states, workers, partial(probe, prices, workers))
+    left = prices.values()
     flop = sum(price.flop * price.paid for price in left)
     free = psutil.virtual_memory().available
     peaks = [

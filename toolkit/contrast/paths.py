@@ -34,22 +34,11 @@ def packs(decoder: Decoder, attention: str = "causal") -> bool:
 
 
 def _one_block(decoder: Decoder, bidirectional: bool) -> PreTrainedModel:
-    import torch
-    from transformers import AutoModel
-
-    from toolkit.decoders.architecture import implementation, read_config
+    from toolkit.decoders.architecture import read_config
     from toolkit.decoders.cutting import cut_config
+    from toolkit.decoders.untrained import of_config
 
-    config = read_config(decoder.source)
-    attention = implementation(config)
-    config = cut_config(config, 1, decoder.name)
+    config = cut_config(read_config(decoder.source), 1, decoder.name)
     config.vocab_size = min(_VOCABULARY, config.vocab_size)
     config.pad_token_id = None  # Which may lie beyond these.
-    if bidirectional:
-        config.is_causal = False
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
-        model = AutoModel.from_config(
-            config, trust_remote_code=False, dtype=torch.float32, attn_implementation=attention
-        )
-    return model.eval()
+    return of_config(config, bidirectional=bidirectional)

@@ -15,6 +15,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import cycle
 from pathlib import Path
 from queue import SimpleQueue
@@ -28,7 +29,9 @@ from toolkit.sweep.folders import STATES, RunFolder, RunState
 from toolkit.sweep.plan import Plan, costs, seen_here
 from toolkit.sweep.prediction import Prediction
 from toolkit.sweep.preflight import validate
+from toolkit.sweep.probe import probe
 from toolkit.sweep.templates import Template
+from toolkit.sweep.throughput import Throughput
 
 if TYPE_CHECKING:
     from toolkit.sweep.cluster import Cluster
@@ -200,8 +203,11 @@ def run_sweep(
         if todo:
             validate(plan, todo)
             number = min(workers or plan.workers or default_workers(), len(todo))
-            seen = seen_here(states.values(), number)
             prices = dict(zip(plan.configs, costs(plan.configs), strict=True))
+            left = {config: prices[config] for config in todo}
+            on_this_machine = cluster in (None, "local")
+            timing = partial(probe, left, number) if on_this_machine else Throughput
+            seen = seen_here(states.values(), number, timing)
             todo.sort(key=lambda config: prices[config].seconds(seen), reverse=True)
             keeping.check_disk(plan, states.values(), number)
             folders = [plan.run_folder(config) for config in todo]

@@ -34,9 +34,9 @@ from jupyter_client.provisioning import LocalProvisioner
 from jupyter_core.utils import run_sync
 
 from toolkit.errors import ToolkitError
+from toolkit.hardware import thread_variables
 
 START_SECONDS = 300.0  # The first kernel waits until the host has imported everything.
-THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 FOR_THE_HOST = {
     "MPLBACKEND": "module://matplotlib_inline.backend_inline",  # Matplotlib reads it at import.
     "PYTORCH_NVML_BASED_CUDA_CHECK": "1",  # A process that has woken CUDA up cannot fork.
@@ -170,7 +170,7 @@ class KernelHost:
 
     def environment(self, extra: Mapping[str, str] | None = None) -> dict[str, str]:
         """The environment of a kernel: this process's, with the thread counts, then `extra`."""
-        threads = dict.fromkeys(THREAD_VARIABLES, str(self.threads))
+        threads = thread_variables(self.threads)
         # Tokenizers would start a thread pool of their own and then complain about forks.
         return {**os.environ, **threads, "TOKENIZERS_PARALLELISM": "false", **(extra or {})}
 

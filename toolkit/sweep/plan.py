@@ -22,7 +22,7 @@ import heapq
 import itertools
 import math
 import reprlib
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
@@ -242,7 +242,7 @@ def cost(config: RunConfig) -> RunCost:
     if config.negatives == "mined":
         # As if every pair were seen once; each is embedded, and compared with a group of others.
         flops += _mining_flops(
-            decoder.shape, batch, _lengths(config, decoder.shape.vocabulary), packed
+            decoder.shape, batch, mean_lengths(config, decoder.shape.vocabulary), packed
         )
     step = getattr(flops, config.flop_convention)
     steps = int(config.budget_flop // step)
@@ -272,15 +272,19 @@ def costs(configs: Iterable[RunConfig]) -> list[RunCost]:
     return [replace(cost(config), paid=shares.get(config, 1.0)) for config in configs]
 
 
-def seen_here(states: Iterable[RunState], workers: int) -> Throughput:
+def seen_here(
+    states: Iterable[RunState], workers: int, probe: Callable[[], Throughput] = Throughput
+) -> Throughput:
     """What is known of this machine's speed.
 
     Of this sweep's runs that were made on such a one and, newer, of all that ran here with as many
-    threads; where there is neither, of the sweep's runs elsewhere.
+    threads; where there is neither, what a probe finds, or else of the sweep's runs elsewhere.
     """
     device = expected_device(workers)
     records = [state.record for state in states if state.record is not None]
     here = of_records(r for r in records if device_of(r.hardware) == device) + known(device)
+    if not here.seen:
+        here += probe()
     return here if here.seen else here + of_records(records)
 
 
@@ -301,7 +305,7 @@ def _step(
     packed: bool,
 ) -> tuple[StepFlops, int, float]:
     """FLOPs of a step, its token slots, and what padding makes of its executed FLOP."""
-    lengths = _lengths(config, shape.vocabulary)
+    lengths = mean_lengths(config, shape.vocabulary)
     known = shape, method, batch, lengths, config.checkpointing, dimensions
     flops, slots = _step_flops(*known, packed, config.chunk_tokens)
     if packed:
@@ -321,7 +325,7 @@ def _step_flops(
     packed: bool,
     chunk_tokens: int | None,
 ) -> tuple[StepFlops, int]:
-    """FLOPs and token slots of a step at texts of `_lengths`."""
+    """FLOPs and token slots of a step at texts of `mean_lengths`."""
     import numpy as np
 
     from toolkit.flops import planned_flops
@@ -351,7 +355,7 @@ def _usual_chunk() -> int:
     return GPU_CHUNK if machine.gpu_names() and hardware.visible_gpus() else CPU_CHUNK
 
 
-def _lengths(config: RunConfig, vocabulary: int) -> tuple[int, int, int]:
+def mean_lengths(config: RunConfig, vocabulary: int) -> tuple[int, int, int]:
     """Tokens of a query and of a positive, with their prefixes at four letters a token, and how
     many negatives a query has."""
     from toolkit.pairs.lengths import mean_tokens

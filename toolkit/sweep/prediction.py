@@ -19,7 +19,7 @@ class Prediction:
 
     Attributes:
         seen: What it was predicted from. prices: Of each run.
-        seconds: Of the whole call, predicted.
+        seconds: Of the whole call, predicted, with the probe that it began with.
         ratios: Of each run that began anew, its seconds of training over those predicted.
         by_device: What the runs tell of the machine.
     """
@@ -39,8 +39,8 @@ class Prediction:
         workers: int,
     ) -> Prediction:
         """For runs made in these turns, one turn after the other, so many at a time."""
-        seconds = sum(makespan([prices[x].seconds(seen) for x in turn], workers) for turn in turns)
-        return cls(seen, prices, seconds)
+        turned = (makespan([prices[x].seconds(seen) for x in turn], workers) for turn in turns)
+        return cls(seen, prices, seen.probe_seconds + sum(turned))
 
     def note(self, state: RunState) -> None:
         """Take in a run that has ended, and have the machine remember it."""

@@ -2,7 +2,7 @@
 
 A run's seconds are predicted from the rate of the runs most like it: of the same method and
 precision, of the nearest size and batch, on the same device with as many threads. Where nothing has
-been seen yet a rough guess stands in.
+been seen yet a probe does (`toolkit.sweep.probe`), or a rough guess.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from toolkit.cache import cache_folder
 from toolkit.decoders import catalogued
 from toolkit.errors import ToolkitError
 from toolkit.runs import RunConfig, RunRecord, write_atomically
+from toolkit.text import duration
 
 FILE = "throughput.json"
 # The newest so many are kept, of each device.
@@ -37,8 +38,8 @@ _OTHER_METHOD, _OTHER_PRECISION, _BATCH, _OTHER_PATH = 0.5, 1.0, 0.2, 1.0
 
 @dataclass(frozen=True)
 class Seen:
-    """A finished run: its size, method, precision and batch, its model FLOP a second, and whether
-    its texts were padded."""
+    """A finished run, or a probe of one: its size, method, precision and batch, its model FLOP a
+    second, and whether its texts were padded."""
 
     params: int
     method: str
@@ -92,14 +93,19 @@ class Throughput:
     """What is known of a device.
 
     Attributes:
-        seen: Finished runs. overheads: Seconds that runs took besides training.
+        seen: Finished runs, or steps that a probe timed (`toolkit.sweep.probe`).
+        overheads: Seconds that runs took besides training.
+        probe_seconds: That the probe took; 0 for none.
     """
 
     seen: tuple[Seen, ...] = ()
     overheads: tuple[float, ...] = ()
+    probe_seconds: float = 0.0
 
     @property
     def source(self) -> str:
+        if self.probe_seconds:
+            return f"a probe of {duration(self.probe_seconds)}"
         return f"{len(self.seen)} finished runs" if self.seen else "a guess"
 
     def rate(
@@ -134,7 +140,11 @@ class Throughput:
         return median(self.overheads) if self.overheads else _GUESSED_OVERHEAD
 
     def __add__(self, other: Throughput) -> Throughput:
-        return Throughput(self.seen + other.seen, self.overheads + other.overheads)
+        return Throughput(
+            self.seen + other.seen,
+            self.overheads + other.overheads,
+            self.probe_seconds + other.probe_seconds,
+        )
 
 
 def of_records(records: Iterable[RunRecord]) -> Throughput:

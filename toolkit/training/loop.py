@@ -20,7 +20,7 @@ from toolkit.contrast.step import ContrastiveStep, StepResult
 from toolkit.runs import as_made
 from toolkit.training import checkpoints, trunk
 from toolkit.training.evaluation import Evaluation, evaluate, halvings
-from toolkit.training.preparation import Run
+from toolkit.training.preparation import Run, make_step
 from toolkit.training.schedule import affordable, cooldown_start, trunk_rate, warmup_cosine
 
 if TYPE_CHECKING:
@@ -203,17 +203,9 @@ class Loop:
 
 def _contrastive_step(run: Run, model: PreTrainedModel) -> ContrastiveStep:
     """The step that a run makes, on one device or shared by several."""
-    config = run.config
     kind = distributed.SharedStep if distributed.size() > 1 else ContrastiveStep
-    return kind(
-        model,
-        temperature=config.temperature,
-        dimensions=run.dimensions,
-        false_negative_margin=config.false_negative_margin,
-        pooling=config.pooling,
-        chunk_tokens=config.chunk_tokens,
-        checkpointing=config.checkpointing,
-        precision=run.precision,
+    return make_step(
+        model, run.config, dimensions=run.dimensions, precision=run.precision, kind=kind
     )
 
 

@@ -14,7 +14,7 @@ from toolkit import decoders, flops, methods
 from toolkit.choices import GROUP, nested_dimensions
 from toolkit.contrast import precision
 from toolkit.contrast.paths import packs
-from toolkit.contrast.step import chunk_size
+from toolkit.contrast.step import ContrastiveStep, chunk_size
 from toolkit.pairs.store import TokenisedPairs
 from toolkit.pairs.tokens import TokenisedData, prefixes_of, tokenise
 from toolkit.runs import RunConfig
@@ -177,6 +177,33 @@ def load_encoder(run: Run) -> PreTrainedModel:
     run.method.apply(model, run.config.seed)
     try_out(model, run.decoder, run.method)
     return model.to(device())  # type: ignore[arg-type]  # transformers mistypes it
+
+
+def make_step(
+    model: PreTrainedModel,
+    config: RunConfig,
+    *,
+    dimensions: tuple[int, ...],
+    precision: str,
+    kind: type[ContrastiveStep] = ContrastiveStep,
+) -> ContrastiveStep:
+    """The contrastive step as the configuration has it.
+
+    Args:
+        model: With the method applied.
+        dimensions: Nested ones, resolved. precision: auto, or resolved.
+        kind: On one device, or shared by several.
+    """
+    return kind(
+        model,
+        temperature=config.temperature,
+        dimensions=dimensions,
+        false_negative_margin=config.false_negative_margin,
+        pooling=config.pooling,
+        chunk_tokens=config.chunk_tokens,
+        checkpointing=config.checkpointing,
+        precision=precision,
+    )
 
 
 def make_optimizer(model: nn.Module, *, lr: float, weight_decay: float) -> torch.optim.Optimizer:
