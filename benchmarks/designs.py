@@ -42,6 +42,10 @@ class Game:
         self.runs = self.runs + self.truth.train(np.array([choice]), np.array([flop]))
         return True
 
+    def pay(self, share: float) -> None:
+        """A run that tells a setting and nothing of the law."""
+        self.money -= share * self.pool.target
+
     def _nearest(self, choice: int, flop: float) -> tuple[int, float]:
         if not len(self.truth.levels):
             return int(choice), float(flop)
@@ -162,16 +166,18 @@ def leading_three(game: Game) -> Named:
 
 
 def calibrate(game: Game) -> Named:
-    """As the command does it: two rates at two sizes, an outline, then what pays most."""
+    """As the command does it: two sizes, an outline, a second batch, then what pays most."""
     for step in design.opening(game.pool):
-        for _ in range(2):
-            game.train(step.choice, design.OPENING)
+        game.train(step.choice, design.OPENING)
+        game.pay(design.OPENING)  # For the second rate.
     belief = game.belief()
     steps = design.outline(belief, game.left) or design.next_runs(belief, game.left)
-    while steps:
+    for step in steps:
+        game.train(step.choice, step.flop / game.pool.target)
+    game.pay(design.SHARES[0])  # For the second batch.
+    while steps := design.next_runs(game.belief(), game.left):
         for step in steps:
             game.train(step.choice, step.flop / game.pool.target)
-        steps = design.next_runs(game.belief(), game.left)
     return game.by_law()
 
 

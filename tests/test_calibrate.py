@@ -14,6 +14,7 @@ from toolkit import decoders
 from toolkit.calibrate import campaign, words
 from toolkit.calibrate.belief import believe, from_priors
 from toolkit.calibrate.book import Asked, Book
+from toolkit.calibrate.candidates import Candidates
 from toolkit.calibrate.design import (
     OPENING,
     gains,
@@ -23,11 +24,13 @@ from toolkit.calibrate.design import (
     outline,
 )
 from toolkit.calibrate.pool import Pool, Runs
-from toolkit.calibrate.rates import Tried, best_rate
+from toolkit.calibrate.settings import Settings
+from toolkit.calibrate.tuning import BATCH, RATE, Tried, Tuning
 from toolkit.cli import main
 from toolkit.errors import ToolkitError
 from toolkit.laws.joint import JointLaw
 from toolkit.laws.links import LINKS
+from toolkit.training import defaults
 
 CHANCE = math.log(1024)
 NAMES = ("small-7k", "small-15k", "small-38k", "small-85k")
@@ -203,23 +206,35 @@ def test_the_best_rate_lies_where_the_runs_say():
         losses = tuple(3 * math.exp(0.05 * math.log(f / best) ** 2) for f in factors)
         return Tried(flop, factors, losses, 1.0)
 
-    low = best_rate([at(1e10, 0.6), at(1e11, 0.6)], 1e12)
-    high = best_rate([at(1e10, 2.5), at(1e11, 2.5)], 1e12)
+    low, high, unknown = (
+        Tuning.of(RATE, tried, 1e12).at(1e12)
+        for tried in ([at(1e10, 0.6), at(1e11, 0.6)], [at(1e10, 2.5), at(1e11, 2.5)], [])
+    )
     assert low.factor < 1 < 1.6 < high.factor
     assert high.low < 2.5 < high.high and low.low < 0.6 < low.high
-    assert high.high / high.low < best_rate([], 1e12).high / best_rate([], 1e12).low
+    assert high.high / high.low < unknown.high / unknown.low
 
 
 def test_without_a_comparison_the_rate_is_the_default_with_a_wide_interval():
-    alone = best_rate([Tried(1e10, (1.0,), (3.0,), 1.0)], 1e12)
+    alone = Tuning.of(RATE, [Tried(1e10, (1.0,), (3.0,), 1.0)], 1e12).at(1e12)
     assert alone.cells == 0 and alone.factor == pytest.approx(1, abs=0.06) and alone.high > 2
+
+
+def test_a_value_exceeds_the_best_by_nothing_at_the_median_and_by_more_the_farther_it_lies():
+    tuning = Tuning.of(BATCH, [Tried(1e10, (1.0, 4.0), (3.0, 2.8), 1.0)], 1e12)
+    middle = tuning.at(1e10).factor
+    assert middle > 1.5 and tuning.excess(1e10, middle) == pytest.approx(0)
+    assert 0 < tuning.excess(1e10, 0.9) < tuning.excess(1e10, 0.3)
 
 
 # Rounds
 
 
-def fake_sweep(plan, *, stop_after=None, fail=(), **_):
-    """Executes a plan by the law of `law`; may be stopped after some runs."""
+def fake_sweep(plan, *, stop_after=None, fail=(), best_batch=1.0, **_):
+    """Executes a plan by the law of `law`; may be stopped after some runs.
+
+    The best batch is a multiple of the default.
+    """
     done = 0
     for config in plan.configs:
         folder = plan.run_folder(config)
@@ -236,13 +251,18 @@ def fake_sweep(plan, *, stop_after=None, fail=(), **_):
         factor = (config.lr or 0.26 / decoders.find(config.decoder).shape.hidden) / (
             0.26 / decoders.find(config.decoder).shape.hidden
         )
-        loss = law(params, pairs, config.method == "lora") * math.exp(
-            0.03 * math.log(factor / 1.4) ** 2
+        default = defaults.batch_pairs(decoders.find(config.decoder), config.budget_flop)
+        batch = config.batch_pairs or default
+        loss = law(params, pairs, config.method == "lora")
+        off = (
+            0.03 * math.log(factor / 1.4) ** 2 + 0.07 * math.log(batch / default / best_batch) ** 2
         )
+        loss *= math.exp(2 * (1 - loss / CHANCE) * off)
         folder.record.write_text(
             record(
                 config, params=params, pairs=pairs, tokens=95 * pairs, unique_pairs=37807,
                 loss=loss, lr=factor * 0.26 / decoders.find(config.decoder).shape.hidden,
+                batch_pairs=batch,
             ).to_json()
         )  # fmt: skip
         done += 1
@@ -261,6 +281,50 @@ def test_rounds_are_made_until_the_money_is_spent(tmp_path):
     said = words.answer_in_words(found)
     assert found.rivals[0].decoder in said and "regret" in said and "one more round" in said
     assert any(s in said for s in words.STATUS.values())
+
+
+@pytest.mark.parametrize(("best", "taken"), [(4.0, {64, 128, 256}), (1.0, {16, 32, 64})])
+def test_a_batch_that_is_better_is_taken_by_later_runs_and_named_for_the_target(
+    tmp_path, best, taken
+):
+    def run(plan, **options):
+        return fake_sweep(plan, best_batch=best, **options)
+
+    standing, _ = campaign.calibrate(campaign.begin(tmp_path / "s", ASKED), run=run)
+    later = [r for each in standing.book.rounds[3:] for r in each.runs]
+    found = campaign.answer(standing)
+    pairs, low, high = found.batch_pairs
+    default = defaults.batch_pairs(decoders.find(found.rivals[0].decoder), ASKED.target)
+    assert low <= best * default <= high and low < pairs < high and pairs in taken
+    assert any("batch_pairs" in r for r in later) == (best > 1)
+    assert f"batch {pairs} ({low} to {high}), batches were compared in 1 place" in (
+        words.answer_in_words(found)
+    )
+
+
+def test_a_batch_that_was_asked_for_is_kept(tmp_path):
+    asked = replace(ASKED, base={"data": "docstrings", "batch_pairs": 32})
+    standing, _ = campaign.calibrate(campaign.begin(tmp_path / "s", asked), run=fake_sweep)
+    assert all("batch_pairs" not in r for each in standing.book.rounds for r in each.runs)
+    assert "batch 32, as asked" in words.answer_in_words(campaign.answer(standing))
+
+
+def test_a_run_counts_as_it_would_be_with_the_settings_that_would_be_taken_now(tmp_path):
+    def run(plan, **options):
+        return fake_sweep(plan, best_batch=4.0, **options)
+
+    book = campaign.begin(tmp_path / "s", ASKED)
+    book = book.with_round(campaign.stand(book).following)
+    states = run(book.plan()).states
+    candidates = Candidates.of(ASKED)
+    of = candidates.pool(states)
+    read = Settings.of(candidates, states, of).runs(states)
+    small = [s for s in states if s.config.decoder == read_name(candidates, read)]
+    assert read.loss[0] < min(s.record.loss for s in small)
+
+
+def read_name(candidates, runs):
+    return candidates.names[runs.choice[0]]
 
 
 def test_stopped_anywhere_it_goes_on_to_the_same_answer(tmp_path):

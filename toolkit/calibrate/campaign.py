@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 
-from toolkit import decoders
 from toolkit.calibrate.belief import Belief, believe
 from toolkit.calibrate.book import Asked, Book, Round
 from toolkit.calibrate.borrowed import borrow
@@ -19,23 +18,20 @@ from toolkit.calibrate.design import (
     SETTLED,
     SHARES,
     WITHIN,
-    Step,
     may_be_made,
     next_runs,
     outline,
     settled,
 )
 from toolkit.calibrate.pool import Pool, Runs
-from toolkit.calibrate.rates import Rate, best_rate
+from toolkit.calibrate.settings import Settings
+from toolkit.calibrate.tuning import Tuned
 from toolkit.errors import ToolkitError
 from toolkit.laws.gauss_newton import Prior
-from toolkit.methods import METHODS
 from toolkit.sweep.execution import Summary, run_sweep
 from toolkit.sweep.folders import RunState
 from toolkit.text import scientific
-from toolkit.training import defaults
 
-RATES = (1.0, 3.0)  # Times the default, tried at both sizes of the first round.
 PARALLEL = 1  # Runs of a later round.
 
 
@@ -61,7 +57,8 @@ class Answer:
         regret: Expected loss above the best that the target could buy, as a share of it.
         regret_high: 90 % of the draws lie below. within: Share of draws within 1 % of the best.
         status: settled; likely (predicted within 1 %); or not settled.
-        rate: Its factor on the default, and `lr` for the recommended decoder. batch: Pairs a step.
+        rate: Its factor on the default; `lr` of the recommended decoder, low and high of 90 %.
+        batch: The same of the batch, None where it was asked for; `batch_pairs` a step.
         pairs: That the target buys.
         spent, left: FLOP. more: Expected regret after one more round of 2 % of the target.
         borrowed: Share of what is known of the exponents that comes from a prior, not these runs.
@@ -74,9 +71,10 @@ class Answer:
     regret_high: float
     within: float
     status: str
-    rate: Rate
+    rate: Tuned
     lr: tuple[float, float, float]
-    batch: int
+    batch: Tuned | None
+    batch_pairs: tuple[int, int, int]
     pairs: float
     distinct: float
     spent: float
@@ -94,11 +92,15 @@ class Standing:
     book: Book
     candidates: Candidates
     states: tuple[RunState, ...]
-    pool: Pool
+    settings: Settings
     runs: Runs
     belief: Belief | None
     following: Round | None
     spent: float
+
+    @property
+    def pool(self) -> Pool:
+        return self.settings.pool
 
     @property
     def left(self) -> float:
@@ -110,70 +112,68 @@ def stand(book: Book) -> Standing:
     candidates = Candidates.of(book.asked)
     states = tuple(book.plan().states()) if book.rounds else ()
     pool = candidates.pool(states)
-    runs = candidates.runs(states, pool)
+    settings = Settings.of(candidates, states, pool)
+    runs = settings.runs(states)
     # A round is paid for when it is planned, whatever becomes of it.
     spent = sum(s.config.budget_flop for s in states)
     if not book.rounds:
-        return Standing(book, candidates, states, pool, runs, None,
+        return Standing(book, candidates, states, settings, runs, None,
                         _first(candidates), 0.0)  # fmt: skip
     if any(not s.ended and s.name != "failed" for s in states):
-        return Standing(book, candidates, states, pool, runs, None, book.rounds[-1], spent)
+        return Standing(book, candidates, states, settings, runs, None, book.rounds[-1], spent)
     if not len(runs):
         first = next((s for s in states if s.reason), states[0])
         raise ToolkitError(
             f"no run of the calibration in {book.folder} came to a result, {first.config.run_id}: "
             f"{first.reason or 'at chance'}; mend that and go on with --retry-failed"
         )
-    belief = believe(pool, runs, *_payable(candidates, pool, states), lean=_lean(book, pool, runs))
-    step, why = _chosen(belief, len(book.rounds), book.asked.spend - spent)
-    following = None
-    if step:
-        rates = {m: best_rate(candidates.rates(states, pool, m), pool.target).factor
-                 for m in book.asked.methods}  # fmt: skip
-        likely = rates[book.asked.methods[0]]
-        chosen = tuple(
-            candidates.fields(s.choice, s.flop, rates.get(candidates.methods[s.choice], likely))
-            for s in step
-        )
-        names = ", ".join(f"{r['decoder']} ({r['method']})" for r in chosen)
-        following = Round(f"{names}: {why}", chosen, belief.regret)
-    return Standing(book, candidates, states, pool, runs, belief, following, spent)
+    belief = believe(pool, runs, *_payable(settings, states), lean=_lean(book, pool, runs))
+    following = _following(book, states, settings, belief)
+    return Standing(book, candidates, states, settings, runs, belief, following, spent)
 
 
-def _chosen(belief: Belief, rounds: int, left: float) -> tuple[tuple[Step, ...], str]:
-    """The runs of the round after so many, and why."""
-    if rounds == 1 and (sizes := outline(belief, left)):
-        return sizes, "an outline of the sizes: a law is read between them"
-    if settled(belief):
-        return (), ""
-    steps = next_runs(belief, left, PARALLEL)
-    gain = sum(s.gain for s in steps)
-    return steps, (
-        f"lessens the expected regret of {belief.regret:.1%} by {gain:.2%}, the most for its cost"
+def _following(
+    book: Book, states: Sequence[RunState], settings: Settings, belief: Belief
+) -> Round | None:
+    """The round after those of a book: an outline, a second batch, then what pays most."""
+    left = book.asked.spend - sum(s.config.budget_flop for s in states)
+    if len(book.rounds) == 1 and (steps := outline(belief, left)):
+        runs = tuple(settings.fields(s.choice, s.flop) for s in steps)
+        why = "an outline of the sizes: a law is read between them"
+        return Round(f"{_names(runs)}: {why}", runs, belief.regret)
+    if len(book.rounds) == 2 and (run := settings.second_batch(states, left)):
+        why = "a second batch where most was learnt"
+        return Round(f"{_names((run,))}: {why}", (run,), belief.regret)
+    if settled(belief) or not (steps := next_runs(belief, left, PARALLEL)):
+        return None
+    runs = tuple(settings.fields(s.choice, s.flop) for s in steps)
+    why = (
+        f"lessens the expected regret of {belief.regret:.1%} by {sum(s.gain for s in steps):.2%}, "
+        "the most for its cost"
     )
+    return Round(f"{_names(runs)}: {why}", runs, belief.regret)
+
+
+def _names(runs: Sequence[Mapping[str, object]]) -> str:
+    return ", ".join(f"{run['decoder']} ({run['method']})" for run in runs)
 
 
 def _first(candidates: Candidates) -> Round:
-    runs = tuple(
-        candidates.fields(choice, flop, factor)
-        for choice, flop in candidates.opening()
-        for factor in RATES
-    )
-    return Round("two rates at each of two sizes, with the likely method", runs)
+    reason = "two rates at each of two sizes, with the likely method"
+    return Round(reason, candidates.opening())
 
 
-def _payable(
-    candidates: Candidates, pool: Pool, states: Sequence[RunState]
-) -> tuple[np.ndarray, np.ndarray]:
+def _payable(settings: Settings, states: Sequence[RunState]) -> tuple[np.ndarray, np.ndarray]:
     """Runs that might be made: worth making, not of what failed, not made before."""
-    choice, flop = may_be_made(pool)
+    candidates = settings.candidates
+    choice, flop = may_be_made(settings.pool)
     broken = {(s.config.method, s.config.decoder) for s in states if s.name == "failed"}
     made = {(s.config.method, s.config.decoder, float(f"{s.config.budget_flop:.4g}"))
             for s in states}  # fmt: skip
     good = [
         (candidates.methods[c], candidates.names[c]) not in broken
         and (candidates.methods[c], candidates.names[c], float(f"{f:.4g}")) not in made
-        and candidates.steps(int(c), float(f)) >= MIN_STEPS
+        and settings.steps(int(c), float(f)) >= MIN_STEPS
         for c, f in zip(choice, flop, strict=True)
     ]
     return choice[good], flop[good]
@@ -186,6 +186,7 @@ def _lean(book: Book, pool: Pool, runs: Runs) -> dict[str, Prior] | None:
 def answer(standing: Standing) -> Answer:
     """What to do with the target, as far as the runs so far tell it."""
     belief, pool, candidates = standing.belief, standing.pool, standing.candidates
+    settings = standing.settings
     if belief is None:
         raise ToolkitError("the first round is not made yet: there is nothing to answer from")
     broken = {(s.config.method, s.config.decoder) for s in standing.states if s.name == "failed"}
@@ -201,18 +202,13 @@ def answer(standing: Standing) -> Answer:
     best = order[0]
     mine = regrets[:, best]
     regret = float(mine.mean())
-    choice, flop = _payable(candidates, pool, standing.states)
+    choice, flop = _payable(settings, standing.states)
     enough = flop <= 0.021 * pool.target
     ahead = believe(pool, standing.runs, choice[enough], flop[enough],
                     lean=_lean(standing.book, pool, standing.runs))  # fmt: skip
     step = next_runs(ahead, 0.021 * pool.target)
-    decoder = decoders.find(candidates.names[best])
-    method = candidates.methods[best]
-    tried = candidates.rates(standing.states, pool, method)
-    if not any(len(set(t.factors)) > 1 for t in tried):
-        tried = candidates.rates(standing.states, pool, pool.methods[0])
-    rate = best_rate(tried, pool.target)
-    default = METHODS[method].learning_rate(decoder)
+    rate, lr = settings.target_rate(best)
+    batch, batch_pairs = settings.target_batch(best)
     return Answer(
         target=pool.target,
         rivals=rivals,
@@ -225,9 +221,9 @@ def answer(standing: Standing) -> Answer:
         if regret <= WITHIN
         else "not settled",
         rate=rate,
-        lr=(default * rate.factor, default * rate.low, default * rate.high),
-        batch=candidates.asked.base.get("batch_pairs")
-        or defaults.batch_pairs(decoder, pool.target),
+        lr=lr,
+        batch=batch,
+        batch_pairs=batch_pairs,
         pairs=pool.target / float(pool.flop_per_pair[best]),
         distinct=pool.unique,
         spent=standing.spent,

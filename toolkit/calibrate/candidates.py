@@ -11,8 +11,8 @@ import numpy as np
 from toolkit import decoders
 from toolkit.calibrate.book import Asked
 from toolkit.calibrate.design import OPENING, opening
-from toolkit.calibrate.pool import Pool, Runs
-from toolkit.calibrate.rates import Tried
+from toolkit.calibrate.pool import Pool
+from toolkit.calibrate.tuning import Tried
 from toolkit.errors import ToolkitError, refuse
 from toolkit.laws.optimiser import Mask
 from toolkit.methods import METHODS
@@ -23,9 +23,10 @@ from toolkit.sweep.folders import RunState
 from toolkit.sweep.plan import cost
 from toolkit.sweep.preflight import problems
 from toolkit.text import scientific
+from toolkit.training import defaults
 
 MIN_STEPS = 50  # Fewer say nothing.
-AT_CHANCE = 0.999
+RATE = 3.0  # Times the default, tried beside it at both sizes of the first round.
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,27 +57,44 @@ class Candidates:
         pairs = [(m, d) for m in asked.methods for d in order]
         return cls(asked, tuple(d for _, d in pairs), tuple(m for m, _ in pairs))
 
-    def config(self, choice: int, flop: float, factor: float | None = None) -> RunConfig:
-        """A run of a choice, at a multiple of the decoder's default rate."""
-        values = {**self.asked.base, **self.fields(choice, flop, factor)}
+    def config(self, choice: int, flop: float, rate: float = 1.0, batch: float = 1.0) -> RunConfig:
+        """A run of a choice, its rate and batch as multiples of the decoder's defaults."""
+        values = {**self.asked.base, **self.fields(choice, flop, rate, batch)}
         return RunConfig.from_dict(values)
 
-    def fields(self, choice: int, flop: float, factor: float | None = None) -> dict[str, object]:
+    def fields(
+        self, choice: int, flop: float, rate: float = 1.0, batch: float = 1.0
+    ) -> dict[str, object]:
         """What sets a run apart from the others of the sweep."""
         values: dict[str, object] = {
             "decoder": self.names[choice],
             "method": self.methods[choice],
             "budget_flop": float(f"{flop:.4g}"),
         }
-        if factor is not None and abs(math.log(factor)) > 0.02:
-            rate = METHODS[self.methods[choice]].learning_rate(decoders.find(self.names[choice]))
-            values["lr"] = float(f"{rate * factor:.3g}")
+        if abs(math.log(rate)) > 0.02:
+            values["lr"] = float(f"{self.default_rate(choice) * rate:.3g}")
+        default = self.default_batch(choice, flop)
+        if self.tunes_batch and (pairs := power_of_two(default * batch)) != default:
+            values["batch_pairs"] = pairs
         return values
 
-    def steps(self, choice: int, flop: float) -> int:
+    @property
+    def tunes_batch(self) -> bool:
+        """Whether the batch is to be found; not, where it was asked for."""
+        return "batch_pairs" not in self.asked.base
+
+    def default_rate(self, choice: int) -> float:
+        return METHODS[self.methods[choice]].learning_rate(decoders.find(self.names[choice]))
+
+    def default_batch(self, choice: int, flop: float) -> int:
+        """Pairs a step where nothing is known of the batch."""
+        asked = self.asked.base.get("batch_pairs")
+        return asked or defaults.batch_pairs(decoders.find(self.names[choice]), flop)
+
+    def steps(self, choice: int, flop: float, batch: float = 1.0) -> int:
         """Steps that so much buys; 0 where it buys none, or the method does not fit."""
         try:
-            return cost(self.config(choice, flop)).steps
+            return cost(self.config(choice, flop, batch=batch)).steps
         except ToolkitError:
             return 0
 
@@ -118,20 +136,22 @@ class Candidates:
         refuse(problems(self.config(0, asked.target)), f"{self.names[0]}: ")
         for choice in range(len(self.names)):  # Of which nothing can be bought at all.
             self.least(choice)
-        least = 2 * sum(flop for _, flop in self.opening())
-        if asked.spend < least * (1 - 1e-6):
+        first = self.opening()
+        least = sum(float(str(run["budget_flop"])) for run in first)
+        if asked.spend < least * (1 - 1e-3):
             raise ToolkitError(
                 f"--spend is {scientific(asked.spend, 3)} FLOP; one round, two rates at each of "
                 f"two sizes, takes {scientific(least, 3)} at the least, "
                 f"{100 * least / asked.target:.2g} % of the target"
             )
 
-    def opening(self) -> list[tuple[int, float]]:
-        """Choice and FLOP of the two places of the first round."""
+    def opening(self) -> tuple[dict[str, object], ...]:
+        """The runs of the first round: two rates at each of two sizes."""
         pool, likely = self.pool(), np.array([m == self.asked.methods[0] for m in self.methods])
         possible = self.possible(OPENING * pool.target)
         steps = opening(pool, possible if (possible & likely).sum() > 1 else None)
-        return [(s.choice, max(s.flop, self.least(s.choice))) for s in steps]
+        places = [(s.choice, max(s.flop, self.least(s.choice))) for s in steps]
+        return tuple(self.fields(*place, rate) for place in places for rate in (1.0, RATE))
 
     def possible(self, flop: float) -> Mask:
         """(q,) choices of which so much is a run worth making."""
@@ -178,40 +198,41 @@ class Candidates:
             chance=math.log(likely.candidates),
         )
 
-    def runs(self, states: Sequence[RunState], pool: Pool) -> Runs:
-        """Finished runs below chance, of several rates of one choice and budget the best."""
-        best: dict[tuple[int, float], float] = {}
-        for choice, state in self._finished(states):
+    def tried(self, states: Sequence[RunState], pool: Pool) -> dict[str, list[Tried]]:
+        """Where runs differ in one setting alone: rates by method, and "batch"."""
+        cells: dict[tuple[str, int, float, float], dict[float, float]] = {}
+        for choice, state in self.finished(states):
             assert state.record is not None
-            key = (choice, state.config.budget_flop)
-            loss = min(state.record.loss, AT_CHANCE * pool.chance)
-            best[key] = min(loss, best.get(key, math.inf))
-        if not best:
-            return Runs.none()
-        made = list(best)
-        return Runs(
-            np.array([choice for choice, _ in made]),
-            np.array([flop for _, flop in made]),
-            np.array(list(best.values())),
+            rate, batch = self.factors(choice, state)
+            place, loss = (choice, state.config.budget_flop), state.record.loss
+            cells.setdefault((state.config.method, *place, batch), {})[rate] = loss
+            cells.setdefault(("batch", *place, rate), {})[batch] = loss
+        found: dict[str, list[Tried]] = {name: [] for name in ("batch", *self.asked.methods)}
+        for (name, _, flop, _), losses in cells.items():
+            felt = self.felt(min(losses.values()), pool)
+            found[name].append(Tried(flop, tuple(losses), tuple(losses.values()), felt))
+        return found
+
+    def factors(self, choice: int, state: RunState) -> tuple[float, float]:
+        """A finished run's rate and batch over the decoder's defaults."""
+        assert state.record is not None
+        default = self.default_batch(choice, state.config.budget_flop)
+        return (
+            float(f"{state.record.lr / self.default_rate(choice):.3g}"),
+            state.record.batch_pairs / default,
         )
 
-    def rates(self, states: Sequence[RunState], pool: Pool, method: str) -> list[Tried]:
-        """Where rates of a method were compared."""
-        cells: dict[tuple[int, float], dict[float, float]] = {}
-        for choice, state in self._finished(states):
-            if state.config.method != method or state.record is None:
-                continue
-            rate = METHODS[method].learning_rate(decoders.find(state.config.decoder))
-            cell = cells.setdefault((choice, state.config.budget_flop), {})
-            cell[state.record.lr / rate] = state.record.loss
-        out = []
-        for (_, flop), losses in cells.items():
-            felt = float(np.clip(2 * (1 - min(losses.values()) / pool.chance), 0.05, 1.5))
-            out.append(Tried(flop, tuple(losses), tuple(losses.values()), felt))
-        return out
+    def felt(self, loss: float, pool: Pool) -> float:
+        """How much a wrong setting shows at a loss: 1 where half is learnt, 0 at chance."""
+        return float(np.clip(2 * (1 - loss / pool.chance), 0.05, 1.5))
 
-    def _finished(self, states: Sequence[RunState]) -> list[tuple[int, RunState]]:
+    def finished(self, states: Sequence[RunState]) -> list[tuple[int, RunState]]:
         place = {pair: c for c, pair in enumerate(zip(self.methods, self.names, strict=True))}
         return [
             (place[s.config.method, s.config.decoder], s) for s in states if s.name == "finished"
         ]
+
+
+def power_of_two(pairs: float) -> int:
+    """The nearest, of two pairs a step or more."""
+    return int(2 ** max(1, round(math.log2(pairs))))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from toolkit.calibrate.campaign import Answer, Standing, cost_in_words
 from toolkit.calibrate.design import settled
+from toolkit.calibrate.tuning import Tuned
 from toolkit.text import count, scientific, table
 from toolkit.words import bullet, loss, method_name, n_runs, setting_value
 
@@ -30,13 +31,13 @@ def round_in_words(standing: Standing) -> str:
             str(r["method"]),
             scientific(float(r["budget_flop"]), 3),
             f"{float(r['budget_flop']) / standing.pool.target:.2%}",
-            setting_value(r["lr"]) if "lr" in r else "default",
+            *(setting_value(r[name]) if name in r else "default" for name in ("lr", "batch_pairs")),
         ]
         for r in following.runs
     ]
     number = len(standing.book.rounds) + (standing.belief is not None or not standing.states)
     return f"round {number}: {following.reason}\n" + table(
-        ["decoder", "method", "FLOP", "of the target", "rate"], rows
+        ["decoder", "method", "FLOP", "of the target", "rate", "batch"], rows
     )
 
 
@@ -64,8 +65,8 @@ def answer_in_words(answer: Answer, prior: str = "") -> str:
         ),
         f"  predicted loss {loss(best.loss)} ({loss(best.low)} to {loss(best.high)})",
         f"  learning rate {answer.lr[0]:.3g} ({answer.lr[1]:.3g} to {answer.lr[2]:.3g}), "
-        f"{_rates(answer)}; a wrong rate is expected to cost {answer.rate.cost:.1%}",
-        f"  batch {answer.batch}, the default for this decoder and budget; none other was tried",
+        f"{_compared(answer.rate, 'rate')}",
+        f"  batch {_batch(answer)}",
         "",
         f"Regret: expected {answer.regret:.1%} of the loss, below {answer.regret_high:.1%} in 90 % "
         f"of the draws, within 1 % of the best in {answer.within:.0%}",
@@ -102,8 +103,20 @@ def answer_in_words(answer: Answer, prior: str = "") -> str:
     return "\n".join(lines)
 
 
-def _rates(answer: Answer) -> str:
-    places = answer.rate.cells
-    if not places:
-        return "from the default alone"
-    return f"rates were compared in {places} place{'' if places == 1 else 's'}"
+def _batch(answer: Answer) -> str:
+    """The batch with its interval, and where it comes from."""
+    pairs, low, high = answer.batch_pairs
+    if answer.batch is None:
+        return f"{pairs}, as asked"
+    return f"{pairs} ({low} to {high}), {_compared(answer.batch, 'batch')}"
+
+
+def _compared(tuned: Tuned, name: str) -> str:
+    places = tuned.cells
+    plural = f"{name}{'es' if name.endswith('ch') else 's'}"
+    source = (
+        f"{plural} were compared in {places} place{'' if places == 1 else 's'}"
+        if places
+        else "from the default alone"
+    )
+    return f"{source}; a wrong {name} is expected to cost {tuned.cost:.1%}"
