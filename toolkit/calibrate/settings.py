@@ -12,6 +12,7 @@ from toolkit.calibrate.candidates import MIN_STEPS, Candidates, power_of_two
 from toolkit.calibrate.pool import Pool, Runs
 from toolkit.calibrate.tuning import BATCH, RATE, Tuned, Tuning
 from toolkit.sweep.folders import RunState
+from toolkit.sweep.preflight import problems
 
 AT_CHANCE = 0.999
 SECOND = 4.0  # Times a run's batch, or by so much smaller where that leaves it too few steps.
@@ -59,7 +60,9 @@ class Settings:
         _, choice, state = min(made, key=lambda each: each[0])
         flop, (rate, batch) = state.config.budget_flop, self.candidates.factors(choice, state)
         for factor in (batch * SECOND, batch / SECOND):
-            if self.candidates.steps(choice, flop, factor) >= 2 * MIN_STEPS:
+            config = self.candidates.config(choice, flop, rate, factor)
+            enough = self.candidates.steps(choice, flop, factor) >= 2 * MIN_STEPS
+            if config != state.config and enough and not problems(config):
                 return self.candidates.fields(choice, flop, rate, factor)
         return None
 
