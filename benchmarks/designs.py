@@ -166,15 +166,14 @@ def leading_three(game: Game) -> Named:
 
 
 def calibrate(game: Game) -> Named:
-    """As the command does it: two sizes, an outline, a second batch, then what pays most."""
+    """As the command does it: two sizes, an outline, then what pays most."""
     for step in design.opening(game.pool):
         game.train(step.choice, design.OPENING)
-        game.pay(design.OPENING)  # For the second rate.
+    game.pay(3 * design.OPENING)  # For a second rate at both and a second batch at one.
     belief = game.belief()
     steps = design.outline(belief, game.left) or design.next_runs(belief, game.left)
     for step in steps:
         game.train(step.choice, step.flop / game.pool.target)
-    game.pay(design.SHARES[0])  # For the second batch.
     while steps := design.next_runs(game.belief(), game.left):
         for step in steps:
             game.train(step.choice, step.flop / game.pool.target)

@@ -291,7 +291,7 @@ def test_a_batch_that_is_better_is_taken_by_later_runs_and_named_for_the_target(
         return fake_sweep(plan, best_batch=best, **options)
 
     standing, _ = campaign.calibrate(campaign.begin(tmp_path / "s", ASKED), run=run)
-    later = [r for each in standing.book.rounds[3:] for r in each.runs]
+    later = [r for each in standing.book.rounds[1:] for r in each.runs]
     found = campaign.answer(standing)
     pairs, low, high = found.batch_pairs
     default = defaults.batch_pairs(decoders.find(found.rivals[0].decoder), ASKED.target)

@@ -135,15 +135,12 @@ def stand(book: Book) -> Standing:
 def _following(
     book: Book, states: Sequence[RunState], settings: Settings, belief: Belief
 ) -> Round | None:
-    """The round after those of a book: an outline, a second batch, then what pays most."""
+    """The round after those of a book: an outline, then what pays most."""
     left = book.asked.spend - sum(s.config.budget_flop for s in states)
     if len(book.rounds) == 1 and (steps := outline(belief, left)):
         runs = tuple(settings.fields(s.choice, s.flop) for s in steps)
         why = "an outline of the sizes: a law is read between them"
         return Round(f"{_names(runs)}: {why}", runs, belief.regret)
-    if len(book.rounds) == 2 and (run := settings.second_batch(states, left)):
-        why = "a second batch where most was learnt"
-        return Round(f"{_names((run,))}: {why}", (run,), belief.regret)
     if settled(belief) or not (steps := next_runs(belief, left, PARALLEL)):
         return None
     runs = tuple(settings.fields(s.choice, s.flop) for s in steps)
@@ -159,8 +156,9 @@ def _names(runs: Sequence[Mapping[str, object]]) -> str:
 
 
 def _first(candidates: Candidates) -> Round:
-    reason = "two rates at each of two sizes, with the likely method"
-    return Round(reason, candidates.opening())
+    runs = candidates.opening()
+    batch = ", a second batch at one" * any("batch_pairs" in run for run in runs)
+    return Round(f"two rates at each of two sizes{batch}, with the likely method", runs)
 
 
 def _payable(settings: Settings, states: Sequence[RunState]) -> tuple[np.ndarray, np.ndarray]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -27,6 +27,7 @@ from toolkit.training import defaults
 
 MIN_STEPS = 50  # Fewer say nothing.
 RATE = 3.0  # Times the default, tried beside it at both sizes of the first round.
+BATCH = 4.0  # Times the default at the larger of them, or by so much smaller.
 
 
 @dataclass(frozen=True, eq=False)
@@ -141,17 +142,30 @@ class Candidates:
         if asked.spend < least * (1 - 1e-3):
             raise ToolkitError(
                 f"--spend is {scientific(asked.spend, 3)} FLOP; one round, two rates at each of "
-                f"two sizes, takes {scientific(least, 3)} at the least, "
-                f"{100 * least / asked.target:.2g} % of the target"
+                f"two sizes{' and a second batch' * self.tunes_batch}, takes "
+                f"{scientific(least, 3)} at the least, {100 * least / asked.target:.2g} % of the "
+                "target"
             )
 
     def opening(self) -> tuple[dict[str, object], ...]:
-        """The runs of the first round: two rates at each of two sizes."""
+        """The runs of the first round: two rates at each of two sizes, a second batch at one."""
         pool, likely = self.pool(), np.array([m == self.asked.methods[0] for m in self.methods])
         possible = self.possible(OPENING * pool.target)
         steps = opening(pool, possible if (possible & likely).sum() > 1 else None)
         places = [(s.choice, max(s.flop, self.least(s.choice))) for s in steps]
-        return tuple(self.fields(*place, rate) for place in places for rate in (1.0, RATE))
+        runs = [self.fields(*place, rate) for place in places for rate in (1.0, RATE)]
+        return (*runs, *self._second_batch(*places[-1]))
+
+    def _second_batch(self, choice: int, flop: float) -> Iterator[dict[str, object]]:
+        """A run with a larger batch, or a smaller one where that would leave it few steps."""
+        if not self.tunes_batch:
+            return
+        for factor in (BATCH, 1 / BATCH):
+            config = self.config(choice, flop, batch=factor)
+            enough = self.steps(choice, flop, factor) >= 2 * MIN_STEPS
+            if config != self.config(choice, flop) and enough and not problems(config):
+                yield self.fields(choice, flop, batch=factor)
+                return
 
     def possible(self, flop: float) -> Mask:
         """(q,) choices of which so much is a run worth making."""

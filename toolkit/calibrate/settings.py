@@ -8,14 +8,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from toolkit.calibrate.candidates import MIN_STEPS, Candidates, power_of_two
+from toolkit.calibrate.candidates import Candidates, power_of_two
 from toolkit.calibrate.pool import Pool, Runs
 from toolkit.calibrate.tuning import BATCH, RATE, Tuned, Tuning
 from toolkit.sweep.folders import RunState
-from toolkit.sweep.preflight import problems
 
 AT_CHANCE = 0.999
-SECOND = 4.0  # Times a run's batch, or by so much smaller where that leaves it too few steps.
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,27 +42,6 @@ class Settings:
     def _factors(self, choice: int, flop: float) -> tuple[float, float]:
         rate = self.rates[self.candidates.methods[choice]].at(flop).factor
         return rate, self.batch.at(flop).factor if self.candidates.tunes_batch else 1.0
-
-    def second_batch(self, states: Sequence[RunState], left: float) -> dict[str, object] | None:
-        """The run in which most was learnt, of those that so much FLOP buys, with another batch.
-
-        None where the batch was asked for, or nothing is left for it.
-        """
-        made = [
-            (state.record.loss, choice, state)
-            for choice, state in self.candidates.finished(states)
-            if state.record is not None and state.config.budget_flop <= left * (1 + 1e-9)
-        ]
-        if not made or not self.candidates.tunes_batch:
-            return None
-        _, choice, state = min(made, key=lambda each: each[0])
-        flop, (rate, batch) = state.config.budget_flop, self.candidates.factors(choice, state)
-        for factor in (batch * SECOND, batch / SECOND):
-            config = self.candidates.config(choice, flop, rate, factor)
-            enough = self.candidates.steps(choice, flop, factor) >= 2 * MIN_STEPS
-            if config != state.config and enough and not problems(config):
-                return self.candidates.fields(choice, flop, rate, factor)
-        return None
 
     def runs(self, states: Sequence[RunState]) -> Runs:
         """Finished runs, of several settings of one choice and budget the best, each as it is

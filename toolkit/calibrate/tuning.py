@@ -38,7 +38,7 @@ class Setting:
 RATE = Setting(0.8, (-3.3, 0.8), 0.06)
 # The rise is of 13 places of runs/reference and runs/real-decoder where three batches were tried;
 # the defaults of two kinds of decoders lie a factor of four apart.
-BATCH = Setting(0.9, (-2.75, 0.8), 0.06)
+BATCH = Setting(0.9, (-2.75, 0.8), 0.1)
 
 
 @dataclass(frozen=True)
@@ -117,7 +117,7 @@ class Tuning:
         order = best.argsort(kind="stable")
         low, middle, high = np.interp(QUANTILES, self.weight[order].cumsum(), best[order])
         cost = float(self.weight @ np.expm1(self.grid[:, 1] * (best - middle) ** 2))
-        low, factor, high = (float(np.exp(v)) for v in (low, middle, high))
+        low, factor, high = np.exp((low, middle, high)).tolist()
         return Tuned(factor, low, high, cost, self.cells)
 
     def excess(self, flop: float, factor: float) -> float:
