@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import json
 import math
+import subprocess
+import sys
+import time
 from types import SimpleNamespace
 
 import numpy as np
+import psutil
 import pytest
 
 from tests.sweeps import make_sweep, record
@@ -154,6 +158,32 @@ def test_a_probe_that_fails_or_hangs_leaves_the_guess(body, worthwhile, tmp_path
     monkeypatch.setattr(probe.sys, "executable", str(python))
     monkeypatch.setattr(probe, "PATIENCE", 0.5)
     assert probe.probe(priced(GRID), 1) == Throughput()
+
+
+_LONG = """
+from toolkit.runs import RunConfig
+from toolkit.sweep import probe
+probe.SECONDS = 600.0
+probe._asked([probe.Trial(RunConfig("small-7k", 1e12), 4, 0.1)], 2)
+"""
+
+
+@pytest.mark.process
+def test_a_probe_dies_with_who_asked_for_it_however_he_dies():
+    asker = subprocess.Popen([sys.executable, "-c", _LONG])
+    try:
+        family = []
+        while len(family) < 3:  # The process and its two workers.
+            assert asker.poll() is None
+            time.sleep(0.2)
+            family = psutil.Process(asker.pid).children(recursive=True)
+    finally:
+        asker.kill()
+        asker.wait()
+    _, alive = psutil.wait_procs(family, timeout=20)
+    for process in alive:
+        process.kill()
+    assert not alive
 
 
 def test_little_work_and_gpus_are_not_probed(monkeypatch):

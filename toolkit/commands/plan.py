@@ -92,8 +92,9 @@ def _facts(
     workers: int | None,
 ) -> dict[str, Any]:
     """The sweep's totals: all of it, and what is left to do."""
-    workers = workers or plan.workers or hardware.cpu_cores()
     prices = {x.config: price for x, price in zip(states, costs, strict=True) if not x.ended}
+    # No more than there are runs, as a sweep has it: each then has more threads.
+    workers = min(workers or plan.workers or hardware.cpu_cores(), max(1, len(prices)))
     seen = seen_here(states, workers, partial(probe, prices, workers))
     left = prices.values()
     flop = sum(price.flop * price.paid for price in left)

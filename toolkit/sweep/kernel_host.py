@@ -164,7 +164,7 @@ def _in_child(
     code = 1
     try:
         os.setsid()
-        _die_with(host)
+        die_with(host)
         null = os.open(os.devnull, os.O_RDONLY)
         for source, target in ((null, 0), (descriptors[0], 1), (descriptors[0], 2)):
             os.dup2(source, target)
@@ -200,7 +200,7 @@ def _run_kernel(arguments: list[str]) -> None:
     IPKernelApp.launch_instance(argv=arguments)
 
 
-def _die_with(parent: int) -> None:
+def die_with(parent: int) -> None:
     """Have the system kill this process when its parent dies (Linux; elsewhere ipykernel polls)."""
     import ctypes
 

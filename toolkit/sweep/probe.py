@@ -119,6 +119,7 @@ def _asked(asked: Sequence[Trial], workers: int) -> list[Seen]:
         "trials": [(trial.config.to_dict(), trial.batch_pairs) for trial in asked[::-1]],
         "workers": workers,
         "seconds": SECONDS,
+        "parent": os.getpid(),
     }
     try:
         answer, _ = process.communicate(json.dumps(question) + "\n", SECONDS + PATIENCE)

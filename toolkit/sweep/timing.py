@@ -1,14 +1,16 @@
 """The process that times training steps (see `toolkit.sweep.probe`, which starts it).
 
-It reads one line of JSON (trials, workers, seconds) and writes one: what each trial showed, as the
-fields of a `Seen`, or null where it could not be run. As a sweep's kernels do, its workers fork
-from a process that has imported everything, and go through the trials side by side.
+It reads one line of JSON (trials, workers, seconds, and whose child it is) and writes one: what
+each trial showed, as the fields of a `Seen`, or null where it could not be run. As a sweep's
+kernels do, its workers fork from a process that has imported everything, and go through the trials
+side by side.
 """
 
 from __future__ import annotations
 
 import json
 import multiprocessing
+import os
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -23,6 +25,7 @@ from toolkit.choices import nested_dimensions
 from toolkit.decoders.untrained import untrained
 from toolkit.pairs.ragged import Ragged
 from toolkit.runs import RunConfig
+from toolkit.sweep.kernel_host import die_with
 from toolkit.sweep.plan import mean_lengths
 from toolkit.sweep.throughput import Seen
 from toolkit.training.preparation import make_optimizer, make_step, step_cost
@@ -126,7 +129,8 @@ def _middle(found: Sequence[Seen | None]) -> Seen | None:
 def main() -> None:
     asked = json.loads(sys.stdin.readline())
     trials, workers = asked["trials"], asked["workers"]
-    with multiprocessing.get_context("fork").Pool(workers) as pool:
+    die_with(asked["parent"])
+    with multiprocessing.get_context("fork").Pool(workers, die_with, (os.getpid(),)) as pool:
         of_workers = pool.map(partial(_each, seconds=asked["seconds"]), [trials] * workers, 1)
     seen = [_middle(found) for found in zip(*of_workers, strict=True)]
     print(json.dumps([x and asdict(x) for x in seen]))
