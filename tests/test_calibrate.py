@@ -230,7 +230,7 @@ def test_a_value_exceeds_the_best_by_nothing_at_the_median_and_by_more_the_farth
 # Rounds
 
 
-def fake_sweep(plan, *, stop_after=None, fail=(), best_batch=1.0, **_):
+def fake_sweep(plan, *, stop_after=None, fail=(), best_batch=1.0, unique=37807, **_):
     """Executes a plan by the law of `law`; may be stopped after some runs.
 
     The best batch is a multiple of the default.
@@ -260,7 +260,7 @@ def fake_sweep(plan, *, stop_after=None, fail=(), best_batch=1.0, **_):
         loss *= math.exp(2 * (1 - loss / CHANCE) * off)
         folder.record.write_text(
             record(
-                config, params=params, pairs=pairs, tokens=95 * pairs, unique_pairs=37807,
+                config, params=params, pairs=pairs, tokens=95 * pairs, unique_pairs=unique,
                 loss=loss, lr=factor * 0.26 / decoders.find(config.decoder).shape.hidden,
                 batch_pairs=batch,
             ).to_json()

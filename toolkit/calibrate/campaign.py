@@ -165,7 +165,7 @@ def _payable(settings: Settings, states: Sequence[RunState]) -> tuple[np.ndarray
     """Runs that might be made: worth making, not of what failed, not made before."""
     candidates = settings.candidates
     choice, flop = may_be_made(settings.pool)
-    broken = {(s.config.method, s.config.decoder) for s in states if s.name == "failed"}
+    broken = _broken(states)
     made = {(s.config.method, s.config.decoder, float(f"{s.config.budget_flop:.4g}"))
             for s in states}  # fmt: skip
     good = [
@@ -175,6 +175,18 @@ def _payable(settings: Settings, states: Sequence[RunState]) -> tuple[np.ndarray
         for c, f in zip(choice, flop, strict=True)
     ]
     return choice[good], flop[good]
+
+
+def _broken(states: Sequence[RunState]) -> set[tuple[str, str]]:
+    """Methods and decoders of which a run failed, though not where another of its budget has a
+    result: then its rate or batch is to blame."""
+    ended = {(s.config.method, s.config.decoder, s.config.budget_flop) for s in states if s.ended}
+    failed = {
+        (s.config.method, s.config.decoder, s.config.budget_flop)
+        for s in states
+        if s.name == "failed"
+    }
+    return {(method, decoder) for method, decoder, _ in failed - ended}
 
 
 def _lean(book: Book, pool: Pool, runs: Runs) -> dict[str, Prior] | None:
@@ -187,7 +199,7 @@ def answer(standing: Standing) -> Answer:
     settings = standing.settings
     if belief is None:
         raise ToolkitError("the first round is not made yet: there is nothing to answer from")
-    broken = {(s.config.method, s.config.decoder) for s in standing.states if s.name == "failed"}
+    broken = _broken(standing.states)
     usable = [
         c for c in range(len(pool)) if (candidates.methods[c], candidates.names[c]) not in broken
     ]
@@ -264,8 +276,10 @@ def begin(folder: Path, asked: Asked | None) -> Book:
         ToolkitError: It cannot start; says why.
     """
     book = Book.open(folder, asked)
-    if asked is None or not book.rounds:
-        candidates = Candidates.of(book.asked)
+    candidates = Candidates.of(book.asked)
+    if book.rounds:
+        candidates.check_runs()
+    else:
         candidates.check()
     if book.asked.prior:
         borrow(book.asked.prior, None)

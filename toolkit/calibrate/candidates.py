@@ -82,7 +82,7 @@ class Candidates:
     @property
     def tunes_batch(self) -> bool:
         """Whether the batch is to be found; not, where it was asked for."""
-        return "batch_pairs" not in self.asked.base
+        return self.asked.base.get("batch_pairs") is None
 
     def default_rate(self, choice: int) -> float:
         return METHODS[self.methods[choice]].learning_rate(decoders.find(self.names[choice]))
@@ -119,7 +119,7 @@ class Candidates:
         """Make sure that the money is enough for a first round, and not more than the target.
 
         Raises:
-            ToolkitError: It is not; says what the least is. Or the pairs cannot be read.
+            ToolkitError: It is not; says what the least is. Or runs cannot start.
         """
         asked = self.asked
         if asked.spend >= asked.target:
@@ -134,7 +134,7 @@ class Candidates:
                 f"a target of {scientific(asked.target)} FLOP does not buy {MIN_STEPS} steps of "
                 f"any decoder; the cheapest run worth making takes {scientific(least)}"
             )
-        refuse(problems(self.config(0, asked.target)), f"{self.names[0]}: ")
+        self.check_runs()
         for choice in range(len(self.names)):  # Of which nothing can be bought at all.
             self.least(choice)
         first = self.opening()
@@ -142,10 +142,20 @@ class Candidates:
         if asked.spend < least * (1 - 1e-3):
             raise ToolkitError(
                 f"--spend is {scientific(asked.spend, 3)} FLOP; one round, two rates at each of "
-                f"two sizes{' and a second batch' * self.tunes_batch}, takes "
+                f"two sizes{' and a second batch' * (len(first) > 4)}, takes "
                 f"{scientific(least, 3)} at the least, {100 * least / asked.target:.2g} % of the "
                 "target"
             )
+
+    def check_runs(self) -> None:
+        """Make sure that runs of every decoder can start: else none would ever be bought of it.
+
+        Raises:
+            ToolkitError: They cannot; says why, of the pairs for example.
+        """
+        for choice, name in enumerate(self.names[: len(self.asked.decoders)]):
+            flop = max(self.asked.target, self.least(choice))
+            refuse(problems(self.config(choice, flop)), f"{name}: ")
 
     def opening(self) -> tuple[dict[str, object], ...]:
         """The runs of the first round: two rates at each of two sizes, a second batch at one."""

@@ -15,8 +15,8 @@ from toolkit.words import method_name
 
 
 def picture(standing: Standing) -> Figure:
-    """Left, every choice at the target with its 90 % interval, runs made and next; right, the
-    expected regret against the money spent.
+    """Left, every choice at the target with its 90 % interval, runs made, as they would be with
+    the rate and batch taken now, and next; right, the expected regret against the money spent.
     """
     with style():
         figure = Figure(figsize=(11, 4.2), layout="constrained")

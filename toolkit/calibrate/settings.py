@@ -41,7 +41,17 @@ class Settings:
 
     def _factors(self, choice: int, flop: float) -> tuple[float, float]:
         rate = self.rates[self.candidates.methods[choice]].at(flop).factor
-        return rate, self.batch.at(flop).factor if self.candidates.tunes_batch else 1.0
+        if not self.candidates.tunes_batch:
+            return rate, 1.0
+        pairs = self._pairs(choice, flop, self.batch.at(flop).factor)
+        return rate, pairs / self.candidates.default_batch(choice, flop)
+
+    def _pairs(self, choice: int, flop: float, factor: float) -> int:
+        """A batch of so many times the default, no larger than there are distinct pairs."""
+        pairs = power_of_two(self.candidates.default_batch(choice, flop) * factor)
+        while pairs > self.pool.unique:
+            pairs //= 2
+        return pairs
 
     def runs(self, states: Sequence[RunState]) -> Runs:
         """Finished runs, of several settings of one choice and budget the best, each as it is
@@ -81,11 +91,12 @@ class Settings:
 
     def target_batch(self, choice: int) -> tuple[Tuned | None, tuple[int, int, int]]:
         """The factor for the target, None where the batch was asked for, and pairs a step."""
-        default = self.candidates.default_batch(choice, self.pool.target)
+        target = self.pool.target
         if not self.candidates.tunes_batch:
+            default = self.candidates.default_batch(choice, target)
             return None, (default, default, default)
-        tuned = self.batch.at(self.pool.target)
+        tuned = self.batch.at(target)
         middle, low, high = (
-            power_of_two(default * v) for v in (tuned.factor, tuned.low, tuned.high)
+            self._pairs(choice, target, factor) for factor in (tuned.factor, tuned.low, tuned.high)
         )
         return tuned, (middle, low, high)

@@ -25,13 +25,14 @@ def round_in_words(standing: Standing) -> str:
             if standing.belief is not None and settled(standing.belief)
             else "the money that is left buys no run more"
         )
+    base = standing.book.asked.base
     rows = [
         [
             str(r["decoder"]),
             str(r["method"]),
             scientific(float(r["budget_flop"]), 3),
             f"{float(r['budget_flop']) / standing.pool.target:.2%}",
-            *(setting_value(r[name]) if name in r else "default" for name in ("lr", "batch_pairs")),
+            *(_setting({**base, **r}.get(name)) for name in ("lr", "batch_pairs")),
         ]
         for r in following.runs
     ]
@@ -39,6 +40,10 @@ def round_in_words(standing: Standing) -> str:
     return f"round {number}: {following.reason}\n" + table(
         ["decoder", "method", "FLOP", "of the target", "rate", "batch"], rows
     )
+
+
+def _setting(value: float | None) -> str:
+    return "default" if value is None else setting_value(value)
 
 
 def dry_run(standing: Standing) -> str:
