@@ -1,5 +1,6 @@
 """A sweep's plan: every mistake in its file is named, and every cost is known, before it starts."""
 
+import json
 import subprocess
 import sys
 from dataclasses import replace
@@ -9,6 +10,7 @@ import pytest
 
 from tests.sweeps import make_sweep, write_template
 from toolkit import decoders
+from toolkit.cli import main
 from toolkit.errors import ToolkitError
 from toolkit.runs import RunConfig
 from toolkit.sweep.plan import cost, expand, makespan, read_plan
@@ -157,3 +159,11 @@ def test_the_number_of_workers_is_read_like_every_number(tmp_path):
             f"workers: {text}\ngrid: [{{decoder: small-7k, budget_flop: 1e9}}]"
         )
         assert read_plan(tmp_path).workers == number
+
+
+def test_a_plan_counts_on_no_more_workers_than_there_are_runs_as_the_sweep_does(tmp_path, capsys):
+    plan = make_sweep(tmp_path, "  - {budget_flop: [1e9, 2e9], batch_pairs: 16}\n")
+    asked = ["plan", str(tmp_path), "--template", str(plan.template.path), "--json"]
+    for workers, used in ((1, 1), (2, 2), (64, 2)):
+        assert main([*asked, "--workers", str(workers)]) == 0
+        assert json.loads(capsys.readouterr().out)["cpu_workers"] == used
