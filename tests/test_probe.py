@@ -169,11 +169,13 @@ probe._asked([probe.Trial(RunConfig("small-7k", 1e12), 4, 0.1)], 2)
 
 
 @pytest.mark.process
-def test_a_probe_dies_with_who_asked_for_it_however_he_dies():
+@pytest.mark.parametrize("members", [1, 3])
+def test_a_probe_dies_with_who_asked_for_it_however_he_dies(members):
+    """While it imports torch, and when its two workers are at work."""
     asker = subprocess.Popen([sys.executable, "-c", _LONG])
     try:
         family = []
-        while len(family) < 3:  # The process and its two workers.
+        while len(family) < members:
             assert asker.poll() is None
             time.sleep(0.2)
             family = psutil.Process(asker.pid).children(recursive=True)

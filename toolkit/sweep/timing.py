@@ -28,7 +28,6 @@ from toolkit.runs import RunConfig
 from toolkit.sweep.kernel_host import die_with
 from toolkit.sweep.plan import mean_lengths
 from toolkit.sweep.throughput import Seen
-from toolkit.training.preparation import make_optimizer, make_step, step_cost
 
 _BATCHES = 4  # Different ones, which take turns.
 
@@ -41,6 +40,8 @@ def timed(config: RunConfig, batch_pairs: int, seconds: float) -> Seen:
     Raises:
         ToolkitError: The run is impossible.
     """
+    from toolkit.training.preparation import make_optimizer, make_step, step_cost
+
     end = time.perf_counter() + seconds
     decoder = decoders.find(config.decoder)
     method = methods.resolve(config, decoder.shape)
@@ -126,10 +127,17 @@ def _middle(found: Sequence[Seen | None]) -> Seen | None:
     return replace(seen[0], rate=median(x.rate for x in seen)) if seen else None
 
 
+def _import_what_workers_need() -> None:
+    from transformers import AutoModel, GPTNeoXModel, LlamaModel  # noqa: F401
+
+    import toolkit.training.preparation  # noqa: F401
+
+
 def main() -> None:
     asked = json.loads(sys.stdin.readline())
     trials, workers = asked["trials"], asked["workers"]
-    die_with(asked["parent"])
+    die_with(asked["parent"])  # Importing torch takes long: he may be gone before it is there.
+    _import_what_workers_need()
     with multiprocessing.get_context("fork").Pool(workers, die_with, (os.getpid(),)) as pool:
         of_workers = pool.map(partial(_each, seconds=asked["seconds"]), [trials] * workers, 1)
     seen = [_middle(found) for found in zip(*of_workers, strict=True)]
