@@ -22,8 +22,8 @@ from bench_calibrate import ROOT, study  # noqa: E402
 from truths import METHODS, NOISE, Truth, replay  # noqa: E402
 
 from toolkit.calibrate.belief import believe  # noqa: E402
-from toolkit.calibrate.candidates import AT_CHANCE  # noqa: E402
 from toolkit.calibrate.pool import Runs  # noqa: E402
+from toolkit.calibrate.settings import AT_CHANCE  # noqa: E402
 
 STUDIES = ("reference", "enough-pairs", "real-decoder")
 WINDOWS = ((0.008, 0.06), (0.008, 0.12), (0.02, 0.4))  # Shares of the target.

@@ -230,7 +230,7 @@ def test_a_value_exceeds_the_best_by_nothing_at_the_median_and_by_more_the_farth
 # Rounds
 
 
-def fake_sweep(plan, *, stop_after=None, fail=(), best_batch=1.0, unique=37807, **_):
+def fake_sweep(plan, *, stop_after=None, fail=(), best_batch=1.0, unique=37807, steps=900, **_):
     """Executes a plan by the law of `law`; may be stopped after some runs.
 
     The best batch is a multiple of the default.
@@ -262,7 +262,7 @@ def fake_sweep(plan, *, stop_after=None, fail=(), best_batch=1.0, unique=37807, 
             record(
                 config, params=params, pairs=pairs, tokens=95 * pairs, unique_pairs=unique,
                 loss=loss, lr=factor * 0.26 / decoders.find(config.decoder).shape.hidden,
-                batch_pairs=batch,
+                batch_pairs=batch, steps=steps,
             ).to_json()
         )  # fmt: skip
         done += 1
@@ -300,6 +300,16 @@ def test_a_batch_that_is_better_is_taken_by_later_runs_and_named_for_the_target(
     assert f"batch {pairs} ({low} to {high}), batches were compared in 1 place" in (
         words.answer_in_words(found)
     )
+
+
+@pytest.mark.parametrize(("steps", "warned"), [(60, True), (900, False)])
+def test_runs_of_few_steps_are_said_to_tell_little(tmp_path, steps, warned):
+    def run(plan, **options):
+        return fake_sweep(plan, steps=steps, **options)
+
+    standing, _ = campaign.calibrate(campaign.begin(tmp_path / "s", ASKED), run=run)
+    said = words.answer_in_words(campaign.answer(standing))
+    assert ("had fewer than 200 steps" in said) == warned
 
 
 def test_a_batch_that_was_asked_for_is_kept(tmp_path):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from toolkit.calibrate.campaign import Answer, Standing, cost_in_words
+from toolkit.calibrate.campaign import FEW_STEPS, Answer, Standing, cost_in_words
 from toolkit.calibrate.design import settled
 from toolkit.calibrate.tuning import Tuned
 from toolkit.text import count, scientific, table
@@ -104,6 +104,14 @@ def answer_in_words(answer: Answer, prior: str = "") -> str:
             "rest from these runs"
         ),
     ]
+    if 2 * answer.short > answer.n_runs:
+        lines.append(
+            bullet(
+                f"{answer.short} of the {n_runs(answer.n_runs)} had fewer than {FEW_STEPS} steps: "
+                "from so few a law does not tell how sizes compare at the target; spend more, or "
+                "leave out the largest decoders"
+            )
+        )
     lines += [bullet(f"without a result: {name}") for name in answer.failed]
     return "\n".join(lines)
 
