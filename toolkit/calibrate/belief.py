@@ -29,9 +29,11 @@ BEND = (0.005, 0.02, 0.05, 0.1)  # Of the smooth misfit of ln L.
 CELL = (0.003, 0.02)  # Of a cell's own.
 # Priors of a table of cheap runs, (centre, sd) in the coordinates of `toolkit.laws.joint`. E is a
 # share of the lowest loss, and cheap runs are far above it. Contrastive losses that end at chance
-# fall fast with pairs: beta was 0.84 and 1.07 in the study of few pairs.
+# fall fast with pairs: beta was 0.84 and 1.07 in the study of few pairs. Runs near chance are short
+# of pairs, not of size: with all the pairs there are no decoder would stay there, so A, the size's
+# part, leaves a quarter of chance, give or take.
 CHEAP = {
-    "bounded": {"E": (-1.5, 1.2), "beta": (np.log(0.8), 0.6)},
+    "bounded": {"E": (-1.5, 1.2), "beta": (np.log(0.8), 0.6), "A": (-1.2, 1.0)},
     "chinchilla": {"E": (-1.0, 1.3), "beta": (np.log(0.45), 0.8)},
 }
 SINGLE = 0.6  # A decoder of one block obeys no common law, however well others do.
