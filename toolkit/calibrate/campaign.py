@@ -132,31 +132,25 @@ def stand(book: Book) -> Standing:
             f"{first.reason or 'at chance'}; mend that and go on with --retry-failed"
         )
     belief = believe(pool, runs, *_payable(settings, states), lean=_lean(book, pool, runs))
-    following = _following(book, states, settings, belief)
+    following = _following(book, settings, belief, book.asked.spend - spent)
     return Standing(book, candidates, states, settings, runs, belief, following, spent)
 
 
-def _following(
-    book: Book, states: Sequence[RunState], settings: Settings, belief: Belief
-) -> Round | None:
+def _following(book: Book, settings: Settings, belief: Belief, left: float) -> Round | None:
     """The round after those of a book: an outline, then what pays most."""
-    left = book.asked.spend - sum(s.config.budget_flop for s in states)
     if len(book.rounds) == 1 and (steps := outline(belief, left)):
-        runs = tuple(settings.fields(s.choice, s.flop) for s in steps)
         why = "an outline of the sizes: a law is read between them"
-        return Round(f"{_names(runs)}: {why}", runs, belief.regret)
-    if settled(belief) or not (steps := next_runs(belief, left, PARALLEL)):
+    elif settled(belief) or not (steps := next_runs(belief, left, PARALLEL)):
         return None
+    else:
+        gain = sum(s.gain for s in steps)
+        why = (
+            f"lessens the expected regret of {belief.regret:.1%} by {gain:.2%}, "
+            "the most for its cost"
+        )
     runs = tuple(settings.fields(s.choice, s.flop) for s in steps)
-    why = (
-        f"lessens the expected regret of {belief.regret:.1%} by {sum(s.gain for s in steps):.2%}, "
-        "the most for its cost"
-    )
-    return Round(f"{_names(runs)}: {why}", runs, belief.regret)
-
-
-def _names(runs: Sequence[Mapping[str, object]]) -> str:
-    return ", ".join(f"{run['decoder']} ({run['method']})" for run in runs)
+    names = ", ".join(f"{run['decoder']} ({run['method']})" for run in runs)
+    return Round(f"{names}: {why}", runs, belief.regret)
 
 
 def _first(candidates: Candidates) -> Round:
