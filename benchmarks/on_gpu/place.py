@@ -9,10 +9,11 @@ from typing import Any
 
 import numpy as np
 import torch
-from transformers import AutoModel, GPTNeoXConfig, LlamaConfig, PreTrainedModel
+from transformers import AutoModel, LlamaConfig, PreTrainedModel
 
 from on_gpu.process import Skip
 from toolkit.decoders import Shape, llama_shape, neox_shape
+from toolkit.decoders.untrained import neox_config
 from toolkit.methods import METHODS
 from toolkit.pairs.ragged import Ragged, TokenColumn
 from toolkit.pairs.split import Facts
@@ -100,16 +101,6 @@ def tiny(kind: str, device: str, dtype: torch.dtype = torch.float32) -> PreTrain
         if name.endswith("bias"):
             parameter.data.normal_(std=0.1)
     return model.to(device, dtype)
-
-
-def neox_config(shape: Shape) -> GPTNeoXConfig:
-    return GPTNeoXConfig(
-        vocab_size=shape.vocabulary,
-        hidden_size=shape.hidden,
-        num_hidden_layers=shape.layers,
-        num_attention_heads=shape.heads,
-        intermediate_size=4 * shape.hidden,
-    )
 
 
 def random_decoder(shape: Shape, device: str) -> PreTrainedModel:

@@ -46,14 +46,15 @@ def of_config(config: Any, *, bidirectional: bool = False) -> PreTrainedModel:
 
 def _config(decoder: Decoder) -> Any:
     if decoder.family in ("small", "pythia"):
-        return _neox(decoder.shape)
+        return neox_config(decoder.shape)
     if decoder.family == "smollm2":
         return _llama(decoder.shape)
     config = read_config(decoder.source)
     return config if decoder.blocks is None else cut_config(config, decoder.blocks, decoder.name)
 
 
-def _neox(shape: Shape) -> Any:
+def neox_config(shape: Shape) -> Any:
+    """GPT-NeoX of a shape."""
     from transformers import GPTNeoXConfig
 
     return GPTNeoXConfig(
