@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import compress
 from typing import Any
@@ -16,8 +16,9 @@ from toolkit.laws import Estimate
 from toolkit.laws.optimiser import Array
 from toolkit.recipe.costs import encoding_flop
 from toolkit.recipe.limits import UNLIMITED, Limits, Unaffordable
-from toolkit.recipe.settings import Setting
+from toolkit.recipe.settings import Setting, own_settings
 from toolkit.recipe.study import Decoder, Study
+from toolkit.recipe.tuning import COMMON
 
 NEAR_OPTIMAL = 0.01
 SUPPLIES = (1, 2, 4)  # Times the pairs at hand: would it pay to have more?
@@ -227,7 +228,7 @@ class Question:
         draws = self.losses(method)
         tried = set(self.study.decoders[method].values())
         new = [decoder.params not in tried for decoder in self.hand]
-        pairs, tokens = self._amounts(method, self.bought(method, self.params))
+        pairs, tokens = self._amounts(method, self._seen(method))
         losses = self._estimates(method, draws, new)
         low, high = np.quantile(draws - best[:, None], (0.025, 0.975), axis=0)
         regret = _predicted(draws) - _predicted(best[:, None])
@@ -239,6 +240,22 @@ class Question:
             for i, decoder in enumerate(self.hand)
         ]  # fmt: skip
 
+    def _seen(self, method: str) -> Array:
+        """(decoders,) pairs (or tokens) that a run of each sees with the settings it would have."""
+        amounts = self.bought(method, self.params)
+        for place, decoder in enumerate(self.hand):
+            where = (method, self.budget_flop, decoder.params, decoder.name)
+            amounts[place] = self._of_run(place, method, own_settings(self.study, *where))
+        return amounts
+
+    def _of_run(self, place: int, method: str, settings: Mapping[str, float]) -> float:
+        """What a decoder's run with such settings sees; as the law has it where none can tell."""
+        size = self.params[place : place + 1]
+        exact = self.study.costs.of_run(method, self.hand[place].name, settings)
+        if math.isnan(exact):
+            return float(self.bought(method, size)[0])
+        return float(self._training(size)[0]) / exact
+
     def _amounts(self, method: str, amount: Any) -> tuple[Any, Any]:
         """Pairs and tokens of an amount of data, or of several."""
         per_pair = self.study.tokens_per_pair[method]
@@ -247,7 +264,8 @@ class Question:
         return amount / per_pair, amount
 
     def data(self, method: str, place: int, settings: tuple[Setting, ...]) -> Data:
-        amount = float(self.bought(method, self.params[place : place + 1])[0])
+        own = {s.name: s.value for s in settings if s.name not in COMMON}
+        amount = self._of_run(place, method, own)
         pairs, tokens = self._amounts(method, amount)
         batch = next((s.value for s in settings if s.name == "batch_pairs"), math.nan)
         supply: list[tuple[float, Estimate]] = []

@@ -74,6 +74,19 @@ def choose_settings(
     return tuple(found)
 
 
+def own_settings(
+    study: Study, method: str, budget_flop: float, params: float, decoder: str
+) -> dict[str, float]:
+    """The method's own settings among these, as they were tried or carried over: what a run of it
+    costs depends on them."""
+    found = {}
+    for name, cells in study.cells[method].items():
+        tried = _choose(name, method, cells, budget_flop, params, decoder)
+        if tried is not None and name not in COMMON:
+            found[name] = tried.value
+    return found
+
+
 def _between(
     study: Study,
     tried: Setting,

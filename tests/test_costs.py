@@ -1,0 +1,70 @@
+"""What a budget buys: a run of whole blocks, not the smooth law's share of one."""
+
+import math
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from toolkit import decoders
+from toolkit.recipe.costs import Costs, flop_per_pair
+
+TOKENS = 40.0
+
+
+def table(method="freeze", blocks=((2, 1), (4, 2), (8, 4)), dearer=1.1, **columns):
+    """Runs of cut decoders that paid more by a factor than is counted for them."""
+    rows = []
+    for depth, trained in blocks:
+        name = f"smollm2-135m@{depth}"
+        known = decoders.catalogued(name)
+        own = {"trained_blocks": trained} if method == "freeze" else {}
+        each = flop_per_pair(known.shape, name, method, TOKENS, "model", own)
+        rows.append(
+            {"method": method, "decoder": name, "params": known.params, "budget_flop": 1e14}
+            | {"pairs": 1e14 / (dearer * each)} | own | columns
+        )  # fmt: skip
+    return pd.DataFrame(rows)
+
+
+def costs(runs):
+    return Costs.of(runs, "pairs", TOKENS, "model")
+
+
+def test_a_run_of_an_odd_depth_is_priced_with_the_blocks_that_it_trains():
+    found = costs(table())
+    three = decoders.catalogued("smollm2-135m@3")
+    frozen, half = 2 * three.params, 2 * three.params / 3  # FLOP a token: forward; of one block
+    one, two = (found.of_run("freeze", three.name, {"trained_blocks": k}) for k in (1, 2))
+    assert two - one == pytest.approx(1.1 * TOKENS * 2 * half, rel=0.05)
+    assert two == pytest.approx(1.1 * TOKENS * (frozen + 4 * half), rel=0.05)
+    smooth = found.flop("freeze", np.array([float(three.params)]))[0]
+    assert one < smooth < two
+
+
+def test_what_the_runs_paid_is_told_of_their_own_decoders_whatever_is_counted():
+    runs = table(dearer=1.3)
+    found = costs(runs)
+    for row in runs.itertuples():
+        own = {"trained_blocks": row.trained_blocks}
+        assert found.of_run("freeze", row.decoder, own) == pytest.approx(1e14 / row.pairs)
+    full = table("full", dearer=0.9)
+    for row in full.itertuples():
+        assert costs(full).of_run("full", row.decoder, {}) == pytest.approx(1e14 / row.pairs)
+
+
+@pytest.mark.parametrize(
+    "runs, decoder",
+    [
+        (table(), "somebody/elses"),
+        (table().assign(decoder="somebody/elses"), "smollm2-135m@3"),
+        (table().drop(columns="decoder"), "smollm2-135m@3"),
+        (table().assign(method="prompt tuning"), "smollm2-135m@3"),
+    ],
+    ids=["unknown decoder", "unknown decoders tried", "no names", "unknown method"],
+)
+def test_what_cannot_be_counted_is_not_a_number(runs, decoder):
+    method = runs["method"].iloc[0]
+    assert math.isnan(costs(runs).of_run(method, decoder, {"trained_blocks": 2}))
+    too_many = {"trained_blocks": 9}
+    assert math.isnan(costs(runs).of_run(method, "smollm2-135m@3", too_many))
