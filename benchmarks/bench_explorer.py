@@ -16,7 +16,6 @@ import asyncio
 import contextlib
 import io
 import json
-import platform
 import time
 from collections.abc import Callable
 
@@ -24,10 +23,11 @@ import ipywidgets as widgets
 import numpy as np
 import pandas as pd
 import seaborn as sns
+from entry import entry, speedups
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from toolkit import figures, hardware
+from toolkit import figures
 from toolkit.explorer import Explorer, explore
 from toolkit.explorer.drawing import CSS_DPI, PIXELS
 from toolkit.figures.budget import budget_range
@@ -110,10 +110,10 @@ def measure(repeats: int = 3) -> list[dict[str, object]]:
     ours.alerts.check()
     drawn = ", ".join(f"{a} for {b}" for a, b in pictures)
     return [
-        _entry("explorer: 95th percentile from slider to picture (s), theirs over ours",
-               fast, slow, GOAL),
-        _entry(f"explorer: lag of the picture after a drag (s); pictures drawn: {drawn}",
-               prompt, late, GOAL),
+        entry("explorer: 95th percentile from slider to picture (s), theirs over ours",
+              fast, slow, GOAL, speedups(fast, slow)),
+        entry(f"explorer: lag of the picture after a drag (s); pictures drawn: {drawn}",
+              prompt, late, GOAL, speedups(prompt, late)),
     ]  # fmt: skip
 
 
@@ -161,18 +161,6 @@ async def _drag(
 
 def _percentile(seconds: list[float]) -> float:
     return float(np.percentile(seconds, 95))
-
-
-def _entry(name: str, ours: list[float], theirs: list[float], goal: str) -> dict[str, object]:
-    ratios = [b / a for a, b in zip(ours, theirs, strict=True)]
-    return {
-        "name": name,
-        "device": f"CPU, {hardware.cpu_cores()} cores, {platform.machine()}",
-        "ours": float(np.median(ours)),
-        "theirs": float(np.median(theirs)),
-        "ratio": {"min": min(ratios), "median": float(np.median(ratios)), "max": max(ratios)},
-        "goal": goal,
-    }
 
 
 if __name__ == "__main__":

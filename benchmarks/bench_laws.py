@@ -14,7 +14,6 @@ from __future__ import annotations
 import importlib.util
 import json
 import os
-import platform
 import subprocess
 import sys
 import tempfile
@@ -26,6 +25,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from entry import entry
 
 from toolkit.laws import FORMS, Objective, fit
 
@@ -75,15 +75,13 @@ def measure(repeats: int = 3, grid: int = GRID) -> list[dict[str, object]]:
         fit("parametric", inputs, loss, resamples=1000)
         boots.append(time.perf_counter() - start - ours[-1])
         objectives.append(found.objective)
-    device = f"{platform.machine()}, {os.cpu_count()} cores"
     entries = [
-        _entry(
+        entry(
             "laws: 1,000 resamples, in fits of the same law",
-            device,
             boots,
             ours,
-            [boot / one for boot, one in zip(boots, ours, strict=True)],
             "at most 10",
+            [boot / one for boot, one in zip(boots, ours, strict=True)],
         )
     ]
     theirs, their_objectives = [], []
@@ -102,21 +100,19 @@ def measure(repeats: int = 3, grid: int = GRID) -> list[dict[str, object]]:
         return entries
     best = min(their_objectives)
     return [
-        _entry(
+        entry(
             "laws: seconds of a parametric fit, theirs over ours",
-            device,
             ours,
             theirs,
-            [a / b for a in theirs for b in ours],
             "at least 100",
+            [a / b for a in theirs for b in ours],
         ),
-        _entry(
+        entry(
             "laws: objective of that fit, ours over theirs",
-            device,
             objectives,
             their_objectives,
-            [value / best for value in objectives],
             "at most 1",
+            [value / best for value in objectives],
         ),
         *entries,
     ]
@@ -175,20 +171,6 @@ def _objective(params: dict[str, float], inputs: np.ndarray, loss: np.ndarray) -
     value = law.value([params[name] for name in law.names], inputs)
     rho, _ = Objective("huber-log", DELTA).rho(np.log(value) - np.log(loss))
     return float(rho.sum())
-
-
-def _entry(
-    name: str, device: str, ours: list[float], theirs: list[float], ratios: list[float], goal: str
-) -> dict[str, object]:
-    spread = {"min": min(ratios), "median": float(np.median(ratios)), "max": max(ratios)}
-    return {
-        "name": name,
-        "device": device,
-        "ours": float(np.median(ours)),
-        "theirs": float(np.median(theirs)),
-        "ratio": spread,
-        "goal": goal,
-    }
 
 
 if __name__ == "__main__":

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import json
 import os
-import platform
 import subprocess
 import sys
 import tempfile
@@ -20,9 +19,9 @@ from dataclasses import fields
 from pathlib import Path
 
 import nbformat
+from entry import entry, speedups
 from nbformat import v4
 
-from toolkit import hardware
 from toolkit.runs import RunConfig
 from toolkit.sweep.execution import run_sweep
 from toolkit.sweep.plan import Plan, read_plan
@@ -69,23 +68,12 @@ def measure(repeats: int = 3) -> list[dict[str, object]]:
                 way(plan)
                 seconds[name].append((time.perf_counter() - begin) / count)
     ours = seconds.pop("warm")
-    return [_entry(name, ours, theirs) for name, theirs in seconds.items()]
-
-
-def _entry(name: str, ours: list[float], theirs: list[float]) -> dict[str, object]:
-    ratios = sorted(b / a for a, b in zip(ours, theirs, strict=True))
-    return {
-        "name": f"sweep overhead, seconds a notebook, against {name}",
-        "device": f"CPU, {hardware.cpu_cores()} cores, {platform.machine()}",
-        "ours": round(sorted(ours)[len(ours) // 2], 3),
-        "theirs": round(sorted(theirs)[len(theirs) // 2], 3),
-        "ratio": {
-            "min": round(ratios[0], 2),
-            "median": round(ratios[len(ratios) // 2], 2),
-            "max": round(ratios[-1], 2),
-        },
-        "goal": f"ours at most {GOAL_SECONDS} s",
-    }
+    goal = f"ours at most {GOAL_SECONDS} s"
+    return [
+        entry(f"sweep overhead, seconds a notebook, against {name}", ours, theirs, goal,
+              speedups(ours, theirs))
+        for name, theirs in seconds.items()
+    ]  # fmt: skip
 
 
 def _plan(folder: Path, count: int) -> Plan:

@@ -15,6 +15,8 @@ import re
 import sys
 from pathlib import Path
 
+from entry import met
+
 HERE = Path(__file__).resolve().parent
 LATEST = HERE / "results" / "latest.json"
 
@@ -38,12 +40,14 @@ def main() -> int:
     if unknown:
         parser.error(f"no benchmark {', '.join(unknown)}; there are {', '.join(names)}")
     sys.path.insert(0, str(HERE))
+    goals = []
     for name in args.names or names:
         entries = importlib.import_module(f"bench_{name}").measure(args.repeats)
         for entry in entries:
             show(entry)
+        goals += [met(entry) for entry in entries if met(entry) is not None]
         keep([{"benchmark": name, **entry} for entry in entries])
-    print(f"written to {LATEST}")
+    print(f"{sum(goals)} of {len(goals)} goals met; written to {LATEST}")
     return 0
 
 
@@ -58,9 +62,10 @@ def keep(entries: list[dict]) -> None:
 def show(entry: dict) -> None:
     ratio = entry["ratio"]
     spread = " / ".join(f"{ratio[key]:.3g}" for key in ("min", "median", "max"))
+    verdict = {True: ", met", False: ", missed", None: ""}[met(entry)]
     print(
         f"{entry['name']}\n    ours {entry['ours']:.4g}, theirs {entry['theirs']:.4g}, "
-        f"ratio {spread} (goal: {entry['goal']})",
+        f"ratio {spread} (goal: {entry['goal']}{verdict})",
         flush=True,
     )
 

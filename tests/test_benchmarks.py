@@ -2,6 +2,7 @@
 
 import importlib
 import inspect
+import re
 from pathlib import Path
 
 import pytest
@@ -33,3 +34,40 @@ def test_encode_gives_entries_with_the_same_vectors(script):
     told = encode.compare("small-7k", 64, 1, "float32")
     assert told["apart"] < 1e-5
     assert told["ratio"] > 0
+
+
+@pytest.mark.parametrize(
+    "goal, met",
+    [
+        ("at least 1.7", False),
+        ("at least 1.69", True),
+        ("at most 1", False),
+        ("ours at most 1 s", True),
+        ("for information: at equal memory", None),
+    ],
+)
+def test_a_row_says_whether_its_goal_is_met(script, goal, met):
+    row = script("entry").entry("seconds", [0.8, 0.9], [0.5, 0.5], goal, [1.6, 1.78])
+    assert row["ratio"]["median"] == pytest.approx(1.69)
+    assert script("entry").met(row) is met
+
+
+@pytest.mark.parametrize(
+    "flags, speedup, words",
+    [
+        ({"avx2"}, 0.1, "no bfloat16"),
+        ({"avx512_bf16"}, 0.5, "avx512_bf16, but products only 0.5 times .* float32 is taken"),
+        ({"avx512_bf16"}, 2.1, "avx512_bf16, products 2.1 times as fast"),
+    ],
+)
+def test_a_row_says_what_the_processor_makes_of_bfloat16(
+    script, monkeypatch, flags, speedup, words
+):
+    machine = script("entry").machine
+    monkeypatch.setattr(machine, "processor_flags", lambda: frozenset(flags))
+    monkeypatch.setattr(machine, "bfloat16_speedup", lambda: speedup)
+    machine.multiplies_bfloat16.cache_clear()
+    try:
+        assert re.search(words, script("entry").device())
+    finally:
+        machine.multiplies_bfloat16.cache_clear()
