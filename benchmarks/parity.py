@@ -46,7 +46,8 @@ def main() -> None:
     parser.add_argument("--times", type=float, default=1, help="so many times the usual budgets")
     parser.add_argument("--minutes", type=float, default=math.inf, help="start no run after these")
     args = parser.parse_args()
-    known = json.loads(RESULTS.read_text()) if RESULTS.exists() else {"pairs": []}
+    known = json.loads(RESULTS.read_text()) if RESULTS.exists() else {"machines": {}, "pairs": []}
+    known["machines"][hardware_name()] = arithmetic()
     done = {(p["decoder"], p["method"], p["budget_flop"], p["seed"]) for p in known["pairs"]}
     end = time.monotonic() + 60 * args.minutes
     # Seeds come last, so that any time gives all decoders and methods.
@@ -54,7 +55,7 @@ def main() -> None:
         wanted = (decoder, method, args.times * BUDGETS[decoder], seed)
         if wanted not in done and time.monotonic() < end:
             known["pairs"].append(pair(*wanted))
-            write(known["pairs"])
+            write(known["machines"], known["pairs"])
     for row in summary(known["pairs"]):
         print(row)
 
@@ -63,7 +64,7 @@ def pair(decoder: str, method: str, budget: float, seed: int) -> dict[str, Any]:
     """One run in both precisions."""
     config = RunConfig(decoder, budget, method, batch_pairs=16, candidates=CANDIDATES, seed=seed)
     found: dict[str, Any] = {"decoder": decoder, "method": method, "budget_flop": budget}
-    found["seed"] = seed
+    found |= {"seed": seed, "machine": hardware_name()}
     for precision in ("float32", "bfloat16"):
         values = {**config.to_dict(), "precision": precision}
         record, model = train_encoder(RunConfig.from_dict(values))
@@ -95,14 +96,16 @@ def still(config: RunConfig, model: torch.nn.Module) -> list[str]:
     ]
 
 
-def write(pairs: list[dict[str, Any]]) -> None:
-    result = {
-        "hardware": hardware_name(),
-        "flags": sorted(f for f in machine.processor_flags() or () if "bf16" in f or "amx" in f),
+def arithmetic() -> dict[str, Any]:
+    """What this processor has for bfloat16, and how fast it is there."""
+    return {
+        "flags": sorted((machine.processor_flags() or frozenset()) & machine.BFLOAT16_FLAGS),
         "bfloat16 product against float32": machine.bfloat16_speedup(),
-        "summary": summary(pairs),
-        "pairs": pairs,
     }
+
+
+def write(machines: dict[str, Any], pairs: list[dict[str, Any]]) -> None:
+    result = {"machines": machines, "summary": summary(pairs), "pairs": pairs}
     RESULTS.parent.mkdir(exist_ok=True)
     RESULTS.write_text(json.dumps(result, indent=1) + "\n")
 
