@@ -34,7 +34,7 @@ CPU = torch.device("cpu")
 ROUNDING = 2**-8  # of one bfloat16 operand, relative
 BATCHES = [(texts(12, 2, 9, seed=2 * i), texts(12, 5, 40, seed=2 * i + 1)) for i in range(6)]
 QUERIES, POSITIVES = BATCHES[0]
-pytestmark = pytest.mark.filterwarnings("ignore:.*does not multiply in bfloat16")
+pytestmark = pytest.mark.filterwarnings("ignore:.*has no faster products in bfloat16")
 
 
 def tuned_model(kind: str, name: str) -> PreTrainedModel:
@@ -172,7 +172,7 @@ def test_auto_takes_bfloat16_for_wide_decoders_on_a_processor_that_is_fast_in_it
 
 def test_bfloat16_on_a_processor_without_it_is_done_and_warned_of(monkeypatch):
     monkeypatch.setattr(machine, "multiplies_bfloat16", lambda: False)
-    with pytest.warns(UserWarning, match="does not multiply in bfloat16.*slow"):
+    with pytest.warns(UserWarning, match="has no faster products in bfloat16.*slow"):
         assert precision.resolve("bfloat16", 512, CPU) == "bfloat16"
 
 

@@ -17,6 +17,7 @@ from toolkit.sweep import attempt as attempts
 from toolkit.sweep import locks
 from toolkit.sweep.execution import run_sweep
 from toolkit.tables import read_table
+from toolkit.text import duration
 
 pytestmark = pytest.mark.process
 
@@ -367,6 +368,8 @@ def test_the_commands_tell_one_story(tmp_path):
     facts = json.loads(command("status", tmp_path, "--json").stdout)
     assert facts["states"] == {"finished": 1, "failed": 1}
     assert facts["flop_model_spent"] == 1e9 and facts["flop_model_left"] == 2e9
+    assert facts["cpu_workers"] == 1  # One run is left, whatever the cores.
+    assert f"1 at a time: about {duration(facts['seconds_left'])} (rate from " in told.stdout
     assert facts["holder"] is None
 
 

@@ -43,15 +43,22 @@ def run(args: argparse.Namespace) -> int:
         f"{duration(facts['seconds_spent'])} of training"
         f", and {duration(facts['seconds_lost'])} in vain"
     )
-    if "flop_model_left" in facts:
-        print(
-            f"left {scientific(facts['flop_model_left'])} model FLOP, about "
-            f"{duration(facts['seconds_left'])} on this CPU"
-        )
-    else:
-        print(f"what is left cannot be reckoned: {facts['left_unknown']}")
+    print(_told(facts))
     print(f"at work: {facts['holder'] or 'nobody'}")
     return 0
+
+
+def _told(facts: dict[str, Any]) -> str:
+    """What is left, in a sentence."""
+    if "left_unknown" in facts:
+        return f"what is left cannot be reckoned: {facts['left_unknown']}"
+    if not facts["flop_model_left"]:
+        return "nothing is left to do"
+    return (
+        f"left {scientific(facts['flop_model_left'])} model FLOP; on this CPU, "
+        f"{facts['cpu_workers']} at a time: about {duration(facts['seconds_left'])} "
+        f"(rate from {facts['cpu_rates_from']})"
+    )
 
 
 def _facts(plan: Plan, states: list[RunState]) -> dict[str, Any]:
@@ -70,15 +77,20 @@ def _facts(plan: Plan, states: list[RunState]) -> dict[str, Any]:
 
 
 def _left(plan: Plan, states: list[RunState]) -> dict[str, Any]:
-    """What is still to be spent; a decoder that cannot be asked now leaves it unknown."""
+    """What is still to be spent; a decoder that cannot be asked now leaves it unknown.
+
+    As `plan` foretells it, but for the probe of a machine where nothing has run: an answer at once.
+    """
     try:
         prices = zip(states, costs(state.config for state in states), strict=True)
         left = [price for state, price in prices if not state.ended]
     except ToolkitError as error:
         return {"left_unknown": str(error)}
-    workers = plan.workers or hardware.cpu_cores()
+    workers = min(plan.workers or hardware.cpu_cores(), max(1, len(left)))
     seen = seen_here(states, workers)
     return {
+        "cpu_workers": workers,
+        "cpu_rates_from": seen.source,
         "flop_model_left": sum(price.flop * price.paid for price in left),
         "seconds_left": makespan((price.seconds(seen) for price in left), workers),
     }

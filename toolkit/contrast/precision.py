@@ -40,8 +40,8 @@ def resolve(asked: str, width: int, device: torch.device) -> str:
     if asked == BFLOAT16:
         if not _fast(device):
             warnings.warn(
-                f"{_name(device)} does not multiply in bfloat16: the run will be right but slow; "
-                "precision: float32 is faster here",
+                f"{_name(device)} has no faster products in bfloat16: the run will be right but "
+                "slow; precision: float32 is faster here",
                 stacklevel=2,
             )
         return asked
