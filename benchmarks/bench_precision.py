@@ -42,5 +42,5 @@ def compare(case: Case, repeats: int) -> dict[str, object]:
         f"auto takes {precisions[0] if taken else precisions[1]}",
         [1 / a for a, _ in seconds],
         [1 / b for _, b in seconds],
-        "at least 1.2" if taken else "for information: auto takes the faster",
+        "at least 1.2" if taken else "for information: auto takes float32",
     )

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import platform
 import sys
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
@@ -23,6 +22,7 @@ HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent
 sys.path[:0] = [str(HERE), str(ROOT)]
 
+from entry import entry  # noqa: E402
 from worlds import PARAMS, World, drawn, worlds  # noqa: E402
 
 from toolkit.recipe.recommendation import Recipe, recommend_from  # noqa: E402
@@ -216,22 +216,15 @@ def measure(repeats: int) -> list[dict]:
     table = summary(max(8, 10 * repeats))
     study = in_study(ROOT / "runs" / "reference")
     keep(table, study)
-    device = platform.processor() or platform.machine()
     pairs = {name: (row["recipe"], row["root of the budget"]) for name, row in table.iterrows()}
     pairs["every cut of the study of few pairs"] = (
         study["recipe"].mean(), study["root of the budget"].mean(),
     )  # fmt: skip
     return [
-        {
-            "name": f"regret of the recipe, per cent: {name}",
-            "device": device,
-            "ours": ours,
-            "theirs": theirs,
-            "ratio": dict.fromkeys(("min", "median", "max"), ours / max(theirs, 1e-9)),
-            "goal": "never above the root of the budget's",
-        }
+        entry(f"regret of the recipe, per cent: {name}", [ours], [theirs], "at most 1",
+              [ours / max(theirs, 1e-9)])
         for name, (ours, theirs) in pairs.items()
-    ]
+    ]  # fmt: skip
 
 
 def keep(table: pd.DataFrame, study: pd.DataFrame) -> None:

@@ -218,7 +218,7 @@ def method_ratios(decoder: str, pairs: int, repeats: int) -> list[dict[str, obje
             f"time of {name} over full against its model FLOPs over full, {decoder}, {pairs} pairs",
             [a / b for a, b in zip(seconds[name], seconds["full"], strict=True)],
             [model_flops(case, method) / full] * repeats,
-            "within 15 %: 0.85 to 1.15",
+            "0.85 to 1.15",
         )
         for name, method in methods.items()
         if name != "full"

@@ -36,21 +36,25 @@ def speedups(ours: Sequence[float], theirs: Sequence[float]) -> list[float]:
 
 def device() -> str:
     """This machine: cores, processor, and what it makes of bfloat16."""
-    flags = sorted((machine.processor_flags() or frozenset()) & machine.BFLOAT16_FLAGS)
+    known = machine.processor_flags()
+    flags = sorted((known or frozenset()) & machine.BFLOAT16_FLAGS)
     bfloat16 = "no bfloat16"
-    if flags:
+    if flags or known is None:
         rate = f"{machine.bfloat16_speedup():.2g} times as fast as in float32"
         slow = not machine.multiplies_bfloat16()
-        bfloat16 = f"{' '.join(flags)}, "
-        bfloat16 += f"but products only {rate}: float32 is taken" if slow else f"products {rate}"
+        bfloat16 = " ".join(flags) or "flags unknown"
+        bfloat16 += (
+            f", but products only {rate}: float32 is taken" if slow else f", products {rate}"
+        )
     return f"CPU, {os.cpu_count()} cores, {machine.processor()}, {bfloat16}"
 
 
-def met(entry: dict) -> bool | None:
-    """Whether a goal of the form "at least 1.7" is met, at the median; None where it is no goal."""
-    found = re.match(r"(ours )?at (least|most) ([\d.]+)", str(entry["goal"]))
-    if not found:
-        return None
-    value = entry["ours"] if found[1] else entry["ratio"]["median"]
-    bound = float(found[3])
-    return value >= bound if found[2] == "least" else value <= bound
+def met(row: dict) -> bool | None:
+    """Whether a row's goal is met, at the median; None where it is of none of the forms below."""
+    goal, ratio = str(row["goal"]), row["ratio"]["median"]
+    if between := re.match(r"([\d.]+) to ([\d.]+)", goal):
+        return float(between[1]) <= ratio <= float(between[2])
+    if bound := re.match(r"(ours )?at (least|most) ([\d.]+)", goal):
+        value, limit = row["ours"] if bound[1] else ratio, float(bound[3])
+        return value >= limit if bound[2] == "least" else value <= limit
+    return None

@@ -47,7 +47,7 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, default=math.inf, help="start no run after these")
     args = parser.parse_args()
     known = json.loads(RESULTS.read_text()) if RESULTS.exists() else {"machines": {}, "pairs": []}
-    known["machines"][hardware_name()] = arithmetic()
+    known["machines"][here()] = machine.bfloat16_speedup()
     done = {(p["decoder"], p["method"], p["budget_flop"], p["seed"]) for p in known["pairs"]}
     end = time.monotonic() + 60 * args.minutes
     # Seeds come last, so that any time gives all decoders and methods.
@@ -64,7 +64,7 @@ def pair(decoder: str, method: str, budget: float, seed: int) -> dict[str, Any]:
     """One run in both precisions."""
     config = RunConfig(decoder, budget, method, batch_pairs=16, candidates=CANDIDATES, seed=seed)
     found: dict[str, Any] = {"decoder": decoder, "method": method, "budget_flop": budget}
-    found |= {"seed": seed, "machine": hardware_name()}
+    found |= {"seed": seed, "machine": here()}
     for precision in ("float32", "bfloat16"):
         values = {**config.to_dict(), "precision": precision}
         record, model = train_encoder(RunConfig.from_dict(values))
@@ -96,15 +96,14 @@ def still(config: RunConfig, model: torch.nn.Module) -> list[str]:
     ]
 
 
-def arithmetic() -> dict[str, Any]:
-    """What this processor has for bfloat16, and how fast it is there."""
-    return {
-        "flags": sorted((machine.processor_flags() or frozenset()) & machine.BFLOAT16_FLAGS),
-        "bfloat16 product against float32": machine.bfloat16_speedup(),
-    }
+def here() -> str:
+    """This machine, and the instructions that it has for bfloat16."""
+    flags = sorted((machine.processor_flags() or frozenset()) & machine.BFLOAT16_FLAGS)
+    return ", ".join((hardware_name(), *flags))
 
 
-def write(machines: dict[str, Any], pairs: list[dict[str, Any]]) -> None:
+def write(machines: dict[str, float], pairs: list[dict[str, Any]]) -> None:
+    """The results so far; `machines` with their bfloat16 products' speed against float32's."""
     result = {"machines": machines, "summary": summary(pairs), "pairs": pairs}
     RESULTS.parent.mkdir(exist_ok=True)
     RESULTS.write_text(json.dumps(result, indent=1) + "\n")

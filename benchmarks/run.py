@@ -15,9 +15,11 @@ import re
 import sys
 from pathlib import Path
 
-from entry import met
-
 HERE = Path(__file__).resolve().parent
+sys.path.insert(0, str(HERE))
+
+from entry import met  # noqa: E402
+
 LATEST = HERE / "results" / "latest.json"
 
 
@@ -39,33 +41,36 @@ def main() -> int:
     unknown = set(args.names) - set(names)
     if unknown:
         parser.error(f"no benchmark {', '.join(unknown)}; there are {', '.join(names)}")
-    sys.path.insert(0, str(HERE))
-    goals = []
+    told = []
     for name in args.names or names:
-        entries = importlib.import_module(f"bench_{name}").measure(args.repeats)
-        for entry in entries:
-            show(entry)
-        goals += [met(entry) for entry in entries if met(entry) is not None]
-        keep([{"benchmark": name, **entry} for entry in entries])
-    print(f"{sum(goals)} of {len(goals)} goals met; written to {LATEST}")
+        rows = importlib.import_module(f"bench_{name}").measure(args.repeats)
+        for row in rows:
+            show(row)
+        told += map(met, rows)
+        keep([{"benchmark": name, **row} for row in rows])
+    goals = [each for each in told if each is not None]
+    print(
+        f"{sum(goals)} of {len(goals)} goals met, {len(told) - len(goals)} rows for information; "
+        f"written to {LATEST}"
+    )
     return 0
 
 
-def keep(entries: list[dict]) -> None:
-    """Put a benchmark's entries in the place of its older ones."""
+def keep(rows: list[dict]) -> None:
+    """Put a benchmark's rows in the place of its older ones."""
     old = json.loads(LATEST.read_text()) if LATEST.exists() else []
-    others = [entry for entry in old if entry["benchmark"] != entries[0]["benchmark"]]
+    others = [row for row in old if row["benchmark"] != rows[0]["benchmark"]]
     LATEST.parent.mkdir(exist_ok=True)
-    LATEST.write_text(json.dumps(others + entries, indent=1) + "\n")
+    LATEST.write_text(json.dumps(others + rows, indent=1) + "\n")
 
 
-def show(entry: dict) -> None:
-    ratio = entry["ratio"]
+def show(row: dict) -> None:
+    ratio = row["ratio"]
     spread = " / ".join(f"{ratio[key]:.3g}" for key in ("min", "median", "max"))
-    verdict = {True: ", met", False: ", missed", None: ""}[met(entry)]
+    verdict = {True: ", met", False: ", missed", None: ""}[met(row)]
     print(
-        f"{entry['name']}\n    ours {entry['ours']:.4g}, theirs {entry['theirs']:.4g}, "
-        f"ratio {spread} (goal: {entry['goal']}{verdict})",
+        f"{row['name']}\n    ours {row['ours']:.4g}, theirs {row['theirs']:.4g}, "
+        f"ratio {spread} (goal: {row['goal']}{verdict})",
         flush=True,
     )
 

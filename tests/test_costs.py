@@ -7,9 +7,14 @@ import pandas as pd
 import pytest
 
 from toolkit import decoders
+from toolkit.methods import SETTINGS
 from toolkit.recipe.costs import Costs, flop_per_pair
+from toolkit.recipe.recommendation import recommend_from
+from toolkit.recipe.settings import own_settings
+from toolkit.synthetic import TRUTH, run_table
 
 TOKENS = 40.0
+DECODERS = ("small-7k", "small-15k", "small-38k", "small-85k")
 
 
 def table(method="freeze", blocks=((2, 1), (4, 2), (8, 4)), dearer=1.1, **columns):
@@ -68,3 +73,23 @@ def test_what_cannot_be_counted_is_not_a_number(runs, decoder):
     assert math.isnan(costs(runs).of_run(method, decoder, {"trained_blocks": 2}))
     too_many = {"trained_blocks": 9}
     assert math.isnan(costs(runs).of_run(method, "smollm2-135m@3", too_many))
+
+
+def test_a_recipe_has_one_amount_whatever_else_its_runs_had(fit_once):
+    """Settings that need a partner, such as a warm-up in FLOP, are none that a run is priced by."""
+    runs = run_table(truth={m: TRUTH[m] for m in ("full", "freeze")}, decoders=DECODERS)
+    runs = runs.assign(warmup=0.1, weight_decay=0.1, cooldown=0.2, lora_rank=8.0)
+    recipe = recommend_from(fit_once(runs, draws=100), budget_flop=1e12)
+    assert recipe.choices[0].pairs == recipe.data.pairs
+    study = fit_once(runs, draws=100)
+    for choice in recipe.choices:
+        own = own_settings(study, choice.method, 1e12, choice.params, choice.decoder)
+        assert set(own) <= {"trained_blocks"}
+        cost = study.costs.of_run(choice.method, choice.decoder, own)
+        assert choice.pairs == pytest.approx(1e12 / cost)
+
+
+def test_a_fraction_of_the_blocks_stays_a_fraction_of_another_decoder_s():
+    eight, four = (decoders.catalogued(f"smollm2-135m@{k}").shape for k in (8, 4))
+    carry = SETTINGS["trained_blocks"].carry
+    assert (carry(0.5, eight, four), carry(4, eight, four), carry(0.5, None, eight)) == (2, 2, 4)

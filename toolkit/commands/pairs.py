@@ -83,8 +83,8 @@ def _lines(source: str, decoder: str, answer: dict[str, Any]) -> list[str]:
         lines.append(f"  {answer['bad_rows']:,} of {answer['rows']:,} rows are bad, passed over")
     if answer["negatives"]:
         lines.append(
-            f"  {answer['negatives']:,} negatives, which are read but not used: "
-            "the other positives of a batch are"
+            f"  {answer['negatives']:,} negatives, which are used with `negatives: given`; "
+            "else the other positives of a batch are"
         )
     lines += ["", f"tokens of {decoder}, uncut"]
     rows = [

@@ -19,6 +19,7 @@ from toolkit.sweep.footprint import peak_bytes
 from toolkit.sweep.plan import Plan, RunCost, costs, makespan, read_plan, seen_here
 from toolkit.sweep.preflight import validate
 from toolkit.sweep.probe import probe
+from toolkit.sweep.workers import workers_for
 from toolkit.text import duration, scientific, size, table
 from toolkit.words import n_runs
 
@@ -93,8 +94,7 @@ def _facts(
 ) -> dict[str, Any]:
     """The sweep's totals: all of it, and what is left to do."""
     prices = {x.config: price for x, price in zip(states, costs, strict=True) if not x.ended}
-    # No more than there are runs, as a sweep has it: each then has more threads.
-    workers = min(workers or plan.workers or hardware.cpu_cores(), max(1, len(prices)))
+    workers = workers_for(plan, len(prices), workers)
     seen = seen_here(states, workers, partial(probe, prices, workers))
     left = prices.values()
     flop = sum(price.flop * price.paid for price in left)

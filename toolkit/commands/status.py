@@ -7,11 +7,11 @@ import json
 from collections import Counter
 from typing import Any
 
-from toolkit import hardware
 from toolkit.errors import ToolkitError
 from toolkit.sweep import locks
 from toolkit.sweep.folders import STATES, RunState
 from toolkit.sweep.plan import Plan, costs, makespan, read_plan, seen_here
+from toolkit.sweep.workers import workers_for
 from toolkit.text import duration, scientific
 
 HELP = "show the state of each run of a sweep, with reasons, time and cost spent and left"
@@ -86,7 +86,9 @@ def _left(plan: Plan, states: list[RunState]) -> dict[str, Any]:
         left = [price for state, price in prices if not state.ended]
     except ToolkitError as error:
         return {"left_unknown": str(error)}
-    workers = min(plan.workers or hardware.cpu_cores(), max(1, len(left)))
+    # A sweep that is at work may have been told another number than the plan's.
+    busy = sum(state.name == "running" for state in states)
+    workers = workers_for(plan, len(left), busy or None)
     seen = seen_here(states, workers)
     return {
         "cpu_workers": workers,

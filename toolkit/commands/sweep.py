@@ -8,10 +8,11 @@ from functools import cached_property
 
 from toolkit.arguments import positive, resources, whole
 from toolkit.runs import RunConfig
-from toolkit.sweep.execution import Summary, default_workers, run_sweep
+from toolkit.sweep.execution import Summary, run_sweep
 from toolkit.sweep.folders import RunState
 from toolkit.sweep.plan import Plan, RunCost, costs, makespan, read_plan, seen_here
 from toolkit.sweep.trunks import spent
+from toolkit.sweep.workers import workers_for
 from toolkit.text import duration, scientific
 
 HELP = "execute what is missing of a sweep, one notebook a run, several at a time"
@@ -45,7 +46,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     plan = read_plan(args.sweep, args.template)
-    bar = _Bar(plan, args.workers or plan.workers or default_workers())
+    bar = _Bar(plan, args.workers, args.retry_failed)
     try:
         summary = run_sweep(
             plan,
@@ -67,12 +68,16 @@ def run(args: argparse.Namespace) -> int:
 class _Bar:
     """A progress bar by FLOP and a line for each run that ended; without a terminal, the lines."""
 
-    def __init__(self, plan: Plan, workers: int) -> None:
+    def __init__(self, plan: Plan, workers: int | None, retry_failed: bool) -> None:
         states = plan.states()
-        self.workers = workers
         self.states = {state.config: state for state in states}
-        self.left = {state.config for state in states if not state.ended}
+        self.left = {
+            state.config
+            for state in states
+            if not state.ended and (retry_failed or state.name != "failed")
+        }
         self.todo = len(self.left)
+        self.workers = workers_for(plan, self.todo, workers)
         self.plan = plan
         self.bar = None
         if self.todo and sys.stderr.isatty():

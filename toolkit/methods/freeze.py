@@ -16,6 +16,8 @@ DEFAULT_SHARE = 0.5
 
 
 def _same_share(blocks: float, found: Shape | None, wanted: Shape) -> float:
+    if blocks < 1:  # A fraction already.
+        return trained_blocks(float(blocks), wanted)
     return blocks if found is None else max(1, round(blocks / found.layers * wanted.layers))
 
 

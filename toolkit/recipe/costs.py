@@ -105,7 +105,8 @@ def _paid(rows: pd.DataFrame, method: str, tokens: float, convention: str) -> tu
     found: dict[int, list[float]] = {}
     for (name, *values), cost in rows.groupby(["decoder", *own], dropna=False)["cost"]:
         known = decoders.catalogued(str(name))
-        settings = {k: v for k, v in zip(own, values, strict=True) if not pd.isna(v)}
+        numbers = pd.to_numeric(pd.Series(values, own), errors="coerce").dropna()
+        settings = {str(k): float(v) for k, v in numbers.items()}
         if known is not None:
             each = flop_per_pair(known.shape, known.name, method, tokens, convention, settings)
             found.setdefault(known.params, []).extend(np.log(cost / each) if each else ())
@@ -139,9 +140,9 @@ def flop_per_pair(
 ) -> float:
     """FLOP of one pair of so many tokens; 0 where method and settings do not fit the decoder."""
     values = {"decoder": name, "budget_flop": 1.0, "method": method}
-    whole = {k: int(v) if float(v).is_integer() else v for k, v in settings.items()}
+    own = {k: int(v) if float(v).is_integer() else v for k, v in settings.items()}
     try:
-        resolved = methods.resolve(RunConfig.from_dict({**values, **whole}), shape)
+        resolved = methods.resolve(RunConfig.from_dict({**values, **own}), shape)
     except ToolkitError:
         return 0.0
     if convention == "paper":

@@ -33,7 +33,9 @@ class Choice:
 
     Attributes:
         decoder, params, method: What.
-        pairs, tokens: That the budget buys, repeats counted; NaN where the table does not tell.
+        pairs, tokens: That its run would see with the settings that it would have, repeats counted;
+            NaN where the table does not tell. (The law is asked at what the budget bought with the
+            settings that were tried, on the whole.)
         loss: Predicted held-out loss, the mean of runs.
         regret: Predicted loss above the recommended choice's, in nats; the draws are paired.
         tried: Whether a run of the study has this decoder.

@@ -9,7 +9,7 @@ beside it.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -175,6 +175,7 @@ def recipe_for(asked: Question) -> Recipe:
     near = (1 + NEAR_OPTIMAL) * choices[0].loss.value
     settings = choose_settings(study, method, budget_flop, decoder.params, decoder.name)
     data = asked.data(method, place, settings)
+    choices[0] = replace(choices[0], pairs=data.pairs, tokens=data.tokens)
     ideal = asked.ideal(method)
     extrapolated = asked.beyond(decoder, data)
     loss = asked.estimate(method, best, extrapolated)

@@ -79,12 +79,12 @@ def own_settings(
 ) -> dict[str, float]:
     """The method's own settings among these, as they were tried or carried over: what a run of it
     costs depends on them."""
-    found = {}
-    for name, cells in study.cells[method].items():
-        tried = _choose(name, method, cells, budget_flop, params, decoder)
-        if tried is not None and name not in COMMON:
-            found[name] = tried.value
-    return found
+    names = [s.name for s in METHODS[method].settings if s.recommended] if method in METHODS else []
+    tried = (
+        _choose(name, method, study.cells[method].get(name, ()), budget_flop, params, decoder)
+        for name in names
+    )
+    return {setting.name: setting.value for setting in tried if setting is not None}
 
 
 def _between(

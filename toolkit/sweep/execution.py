@@ -32,6 +32,7 @@ from toolkit.sweep.preflight import validate
 from toolkit.sweep.probe import probe
 from toolkit.sweep.templates import Template
 from toolkit.sweep.throughput import Throughput
+from toolkit.sweep.workers import workers_for
 
 if TYPE_CHECKING:
     from toolkit.sweep.cluster import Cluster
@@ -202,7 +203,7 @@ def run_sweep(
         todo = [config for config, state in states.items() if state.name not in settled]
         if todo:
             validate(plan, todo)
-            number = min(workers or plan.workers or default_workers(), len(todo))
+            number = workers_for(plan, len(todo), workers)
             prices = dict(zip(plan.configs, costs(plan.configs), strict=True))
             left = {config: prices[config] for config in todo}
             on_this_machine = cluster in (None, "local")
@@ -252,11 +253,6 @@ def run_sweep(
         write_table(plan, states.values())
         keeping.prune(plan, states.values())
     return Summary(tuple(states.values()), len(todo), time.monotonic() - begin, stopped, prediction)
-
-
-def default_workers() -> int:
-    """One notebook a GPU where there are any, else one a core."""
-    return len(hardware.visible_gpus()) or hardware.cpu_cores()
 
 
 def write_table(plan: Plan, states: Iterable[RunState]) -> None:
