@@ -228,6 +228,20 @@ def test_a_learning_rate_found_with_one_width_is_carried_to_another_as_the_defau
     assert lr.source.startswith("carried over from 0.00542, the only value tried with small-15k")
 
 
+@pytest.mark.parametrize("decoder", ["small-15k", "somebody/elses"])
+def test_a_batch_found_at_one_budget_is_carried_to_a_larger_one_as_the_default_is(decoder):
+    """The default grows from 16 to 64; of a decoder that is known by its size alone from 64 to 256."""
+    table = run_table(truth={"full": TRUTH["full"]}, decoders=("small-15k", "small-38k"), noise=0)
+    table["decoder"] = table["decoder"].replace("small-15k", decoder)
+    at_first = table["budget_flop"] == table["budget_flop"].min()
+    table = table.assign(batch_pairs=np.where(at_first, 24, np.nan))
+    where = ("full", 1e12, KNOWN["small-15k"].params, decoder)
+    chosen = choose_settings(Study.of(table, draws=100), *where)
+    found = next(s for s in chosen if s.name == "batch_pairs")
+    assert (found.value, found.tried) == (96, (24,))
+    assert found.source.startswith("carried over from 24, the only value tried with")
+
+
 def test_the_default_batch_of_small_decoders_grows_with_the_pairs_that_the_budget_buys():
     budgets = (1e8, 1e10, 1e11, 3e11, 1e12, 3e12)
     assert [batch_pairs(KNOWN["small-15k"], c) for c in budgets] == [16, 16, 16, 32, 64, 64]

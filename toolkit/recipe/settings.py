@@ -130,7 +130,13 @@ def _choose(
         for value, loss in zip(here.values, here.losses, strict=True)
         if loss <= (1 + NEAR_OPTIMAL) * best
     ]
-    values = [_carried(name, method, value, here.decoder, decoder) for value in (chosen, *good)]
+    if name == "batch_pairs":
+        growth = _usual_batch(decoder, params, budget_flop) / _usual_batch(
+            here.decoder, here.params, here.budget_flop
+        )
+        values = [float(max(1, round(value * growth))) for value in (chosen, *good)]
+    else:
+        values = [_carried(name, method, value, here.decoder, decoder) for value in (chosen, *good)]
     number = len(here.values)
     tried = f"best of {number} tried" if number > 1 else "the only value tried"
     if values[0] != chosen:
@@ -158,6 +164,16 @@ def _carried(name: str, method: str, value: float, tried_with: str, decoder: str
     if name in SETTINGS and meant is not None:
         return SETTINGS[name].carry(value, seen.shape if seen else None, meant.shape)
     return value
+
+
+def _usual_batch(decoder: str, params: float, budget_flop: float) -> int:
+    """The default for a budget, which grows with the pairs that it buys; by size for any decoder.
+
+    A batch found at another budget is carried to this one as the same multiple of it
+    (benchmarks/carried.py).
+    """
+    known = decoders.catalogued(decoder)
+    return defaults.usual_batch(known.family if known else "", params, budget_flop)
 
 
 def _default(name: str, method: str, budget_flop: float, decoder: str) -> Setting:

@@ -10,6 +10,11 @@ _TOKENS_PER_PAIR = 95  # Of the embedded pairs.
 
 
 def batch_pairs(decoder: Decoder, budget_flop: float) -> int:
+    """The default batch of a decoder: `usual_batch` of its family and size."""
+    return usual_batch(decoder.family, decoder.params, budget_flop)
+
+
+def usual_batch(family: str, params: float, budget_flop: float) -> int:
     """The default batch: the study's 1,024 pairs for Pythia; for any other decoder a power of two
     near a multiple of the square root of the pairs that the budget buys, from 16 to 1,024.
 
@@ -21,9 +26,9 @@ def batch_pairs(decoder: Decoder, budget_flop: float) -> int:
     runs/calibrated-real) and at 1e13, two at 3e13 (16 to 128; runs/real-decoder), and is 1 % behind
     in the fourth, two blocks at 1e13; it stands in for a user's own.
     """
-    if decoder.family == "pythia":
+    if family == "pythia":
         return 1024
-    multiple, most = (0.18, 64) if decoder.family == "small" else (0.7, 1024)
-    pairs = budget_flop / (6 * decoder.params * _TOKENS_PER_PAIR)
+    multiple, most = (0.18, 64) if family == "small" else (0.7, 1024)
+    pairs = budget_flop / (6 * params * _TOKENS_PER_PAIR)
     nearest = 2 ** max(4, round(math.log2(max(1.0, multiple * math.sqrt(pairs)))))
     return min(most, nearest)
