@@ -16,7 +16,7 @@ import numpy as np
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-from toolkit.runs import ENDED, RunRecord  # noqa: E402
+from toolkit.records import ENDED, RunRecord  # noqa: E402
 
 METHODS = ("full", "lora")
 

@@ -40,7 +40,9 @@ from transformers import AutoModel
 RECORD = """
 from dataclasses import fields
 from pathlib import Path
-from toolkit.runs import RunConfig, RunRecord, write_atomically
+from toolkit.records import RunRecord
+from toolkit.runs import RunConfig
+from toolkit.writing import write_atomically
 config = RunConfig.from_dict({f.name: globals()[f.name] for f in fields(RunConfig)})
 record = RunRecord(
     config, "finished", "", 1, 1, 1, 1, 1, 1, 1, 1, 1, 1.0, 0.5, 0.5, 0.5, 1e-3, 32, None, None,

@@ -21,7 +21,7 @@ import psutil
 
 from tests.processes import MARK, marked, within
 from tests.sweeps import WRITE, make_sweep
-from toolkit.runs import table_csv
+from toolkit.records import table_csv
 from toolkit.sweep.execution import run_sweep
 from toolkit.sweep.plan import Plan
 

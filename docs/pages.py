@@ -277,7 +277,8 @@ def api() -> str:
 
 def run_table() -> str:
     """The run table's columns: what a run is asked, and what came of it."""
-    from toolkit.runs import RunConfig, RunRecord
+    from toolkit.records import RunRecord
+    from toolkit.runs import RunConfig
 
     lines = [
         "# The run table",

@@ -6,14 +6,17 @@ import json
 from dataclasses import fields
 from pathlib import Path
 
-from toolkit.runs import RunConfig, RunRecord
+from toolkit.records import RunRecord
+from toolkit.runs import RunConfig
 from toolkit.sweep.plan import Plan, read_plan
 
 START = """
 import os, sys, time
 from dataclasses import fields
 from pathlib import Path
-from toolkit.runs import RunConfig, RunRecord, write_atomically
+from toolkit.records import RunRecord
+from toolkit.runs import RunConfig
+from toolkit.writing import write_atomically
 
 config = RunConfig.from_dict({f.name: globals()[f.name] for f in fields(RunConfig)})
 loss = 2.0 + 1e9 / config.budget_flop + config.seed / 3

@@ -20,7 +20,8 @@ from toolkit.methods import METHODS
 from toolkit.pairs.ragged import Ragged, TokenColumn
 from toolkit.pairs.store import TokenisedPairs
 from toolkit.pairs.tokens import prefixes_of, tokenise
-from toolkit.runs import RunConfig, read_record
+from toolkit.records import read_record
+from toolkit.runs import RunConfig
 from toolkit.sweep.plan import expand
 from toolkit.sweep.preflight import check_run
 from toolkit.training.mining import mine, mining_flops

@@ -13,7 +13,8 @@ from tests.tiny import method, neox, texts, tuned
 from toolkit.contrast import distributed
 from toolkit.contrast.step import ContrastiveStep
 from toolkit.errors import ToolkitError
-from toolkit.runs import RunConfig, read_record
+from toolkit.records import read_record
+from toolkit.runs import RunConfig
 from toolkit.sweep.folders import RunFolder
 from toolkit.training.run import train
 

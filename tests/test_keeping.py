@@ -7,7 +7,8 @@ import pytest
 from tests.sweeps import WRITE, make_sweep, write_template
 from toolkit import cli
 from toolkit.errors import ToolkitError
-from toolkit.runs import RunConfig, read_record
+from toolkit.records import read_record
+from toolkit.runs import RunConfig
 from toolkit.sweep import keeping
 from toolkit.sweep.execution import run_sweep
 from toolkit.sweep.folders import RunFolder

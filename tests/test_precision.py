@@ -25,7 +25,8 @@ from toolkit.errors import ToolkitError
 from toolkit.methods import METHODS
 from toolkit.pairs.ragged import Ragged
 from toolkit.recipe.comparable import Comparable
-from toolkit.runs import RunConfig, RunRecord
+from toolkit.records import RunRecord
+from toolkit.runs import RunConfig
 from toolkit.training.loop import Progress
 from toolkit.training.preparation import make_optimizer, prepare
 from toolkit.training.run import train

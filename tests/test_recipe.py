@@ -230,7 +230,7 @@ def test_a_learning_rate_found_with_one_width_is_carried_to_another_as_the_defau
 
 @pytest.mark.parametrize("decoder", ["small-15k", "somebody/elses"])
 def test_a_batch_found_at_one_budget_is_carried_to_a_larger_one_as_the_default_is(decoder):
-    """The default grows from 16 to 64; of a decoder that is known by its size alone from 64 to 256."""
+    """The default grows from 16 to 64; of one that is known by its size alone from 64 to 256."""
     table = run_table(truth={"full": TRUTH["full"]}, decoders=("small-15k", "small-38k"), noise=0)
     table["decoder"] = table["decoder"].replace("small-15k", decoder)
     at_first = table["budget_flop"] == table["budget_flop"].min()

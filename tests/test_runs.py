@@ -11,17 +11,10 @@ import pytest
 from tests.sweeps import record
 from toolkit.errors import ToolkitError
 from toolkit.recipe.comparable import Comparable
-from toolkit.runs import (
-    PARTS,
-    RunConfig,
-    RunRecord,
-    fields_that,
-    read_record,
-    run_table,
-    table_csv,
-    write_atomically,
-)
+from toolkit.records import RunRecord, read_record, run_table, table_csv
+from toolkit.runs import PARTS, RunConfig, fields_that
 from toolkit.tables import read_table
+from toolkit.writing import write_atomically
 
 CONFIG = RunConfig("small-7k", 1e11)
 

@@ -11,7 +11,8 @@ from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError
 
 import toolkit
-from toolkit.runs import RunConfig, RunRecord
+from toolkit.records import RunRecord
+from toolkit.runs import RunConfig
 
 ROOT = Path(__file__).resolve().parent.parent
 DOCS = ROOT / "docs"

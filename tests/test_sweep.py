@@ -12,7 +12,7 @@ import pytest
 
 from tests.sweeps import WRITE, make_sweep, record
 from toolkit.errors import ToolkitError
-from toolkit.runs import read_record, table_csv
+from toolkit.records import read_record, table_csv
 from toolkit.sweep import attempt as attempts
 from toolkit.sweep import locks
 from toolkit.sweep.execution import run_sweep

@@ -9,7 +9,8 @@ import pytest
 import yaml
 
 from toolkit import cli
-from toolkit.runs import RunConfig, read_record
+from toolkit.records import read_record
+from toolkit.runs import RunConfig
 from toolkit.tables import read_table
 
 pytestmark = pytest.mark.process

@@ -7,7 +7,8 @@ from filelock import FileLock, Timeout
 
 from toolkit.cache import cache_folder
 from toolkit.errors import ToolkitError
-from toolkit.runs import RunConfig, read_record
+from toolkit.records import read_record
+from toolkit.runs import RunConfig
 from toolkit.tables import notes, read_table
 from toolkit.training import tracking
 from toolkit.training.run import train

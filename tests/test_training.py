@@ -8,7 +8,8 @@ import torch
 
 from toolkit import decoders
 from toolkit.errors import ToolkitError
-from toolkit.runs import RunConfig, read_record
+from toolkit.records import read_record
+from toolkit.runs import RunConfig
 from toolkit.training import checkpoints
 from toolkit.training.enough import check_candidates
 from toolkit.training.evaluation import evaluate

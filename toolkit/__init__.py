@@ -6,7 +6,7 @@
     >>> recipe.decoder.name, recipe.method
     ('small-85k', 'full')
 
-Two halves meet at one contract, the run table (`toolkit.runs`): the left half trains and makes
+Two halves meet at one contract, the run table (`toolkit.records`): the left half trains and makes
 rows, the right half (`toolkit.laws`, `toolkit.recipe`) fits rows from anywhere and needs no torch.
 The names here are the public face; each is imported when it is first asked for.
 """
@@ -26,8 +26,9 @@ if TYPE_CHECKING:
     from toolkit.pairs.sources import read_pairs
     from toolkit.recipe.recommendation import Recipe, recommend, recommend_from
     from toolkit.recipe.study import Study
+    from toolkit.records import RunRecord
     from toolkit.report import build as write_report
-    from toolkit.runs import RunConfig, RunRecord
+    from toolkit.runs import RunConfig
     from toolkit.sweep.execution import run_sweep
     from toolkit.sweep.plan import read_plan
     from toolkit.tables import read_table as read_runs
@@ -63,7 +64,7 @@ _HOMES = {
     "Encoder": "encoder.encoder:Encoder",
     "Recipe": "recipe.recommendation:Recipe",
     "RunConfig": "runs:RunConfig",
-    "RunRecord": "runs:RunRecord",
+    "RunRecord": "records:RunRecord",
     "Study": "recipe.study:Study",
     "ToolkitError": "errors:ToolkitError",
     "explore": "explorer:explore",

@@ -27,7 +27,6 @@ from toolkit.recipe.recount import recount
 from toolkit.recipe.study import Study
 from toolkit.recipe.trial import Trial, put_to_test
 from toolkit.recipe.truncation import truncations
-from toolkit.runs import write_atomically
 from toolkit.scores import FILE as SCORES
 from toolkit.scores import Score, contents, read_scores
 from toolkit.tables import Reading, read_table
@@ -35,7 +34,7 @@ from toolkit.tables.published import table_path
 from toolkit.text import count, scientific
 from toolkit.webpage import as_html
 from toolkit.words import amount, loss, method_name, said, say, signed, told
-from toolkit.writing import check_folder
+from toolkit.writing import check_folder, write_atomically
 
 TEMPLATE = NOTEBOOKS / "report.ipynb"
 RECOUNT_DRAWS = 300  # Three studies more; their intervals need not be fine.

@@ -1,7 +1,9 @@
-"""Whether a file can be written, asked before the work is done that it is for."""
+"""Files: whether one can be written, asked before the work; written whole, or not at all."""
 
 from __future__ import annotations
 
+import contextlib
+import os
 import tempfile
 from pathlib import Path
 
@@ -49,3 +51,27 @@ def check_file(path: Path) -> None:
     if not path.absolute().parent.is_dir():
         raise SurroundingsError(f"there is no folder {path.absolute().parent} to write into")
     check_folder(path.absolute().parent)
+
+
+def write_atomically(path: Path, text: str) -> None:
+    """Write `text` so that `path` is either as before or complete, even if power is lost."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        with open(temporary, "w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+        _sync(path.parent)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _sync(folder: Path) -> None:
+    """Have a folder's new names survive a loss of power, where its file system can."""
+    with contextlib.suppress(OSError):
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)

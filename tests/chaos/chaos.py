@@ -20,7 +20,7 @@ import psutil
 from tests.processes import MARK, marked, within
 from tests.sweeps import make_sweep
 from toolkit.errors import ToolkitError
-from toolkit.runs import read_record, table_csv
+from toolkit.records import read_record, table_csv
 from toolkit.sweep.execution import run_sweep
 from toolkit.sweep.plan import Plan
 

@@ -11,7 +11,8 @@ import pytest
 
 from tests.sweeps import WRITE, make_sweep, write_template
 from toolkit.errors import ToolkitError
-from toolkit.runs import RunConfig, read_record
+from toolkit.records import read_record
+from toolkit.runs import RunConfig
 from toolkit.sweep import execution as sweep
 from toolkit.sweep.attempt import attempt
 from toolkit.sweep.execution import run_sweep

@@ -20,7 +20,8 @@ from toolkit.errors import ToolkitError
 from toolkit.laws.table import check
 from toolkit.pairs.sources import read_pairs
 from toolkit.recipe.comparable import Comparable
-from toolkit.runs import RunConfig, RunRecord, read_record, table_csv
+from toolkit.records import RunRecord, read_record, table_csv
+from toolkit.runs import RunConfig
 from toolkit.sweep.plan import Plan, read_plan
 from toolkit.tables import read_table
 

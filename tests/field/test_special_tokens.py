@@ -14,7 +14,8 @@ from toolkit.encoder.export import check_export, export
 from toolkit.encoder.loading import trained
 from toolkit.errors import ToolkitError
 from toolkit.pairs.tokens import token_ids, tokenise
-from toolkit.runs import RunConfig, RunRecord
+from toolkit.records import RunRecord
+from toolkit.runs import RunConfig
 from toolkit.training.preparation import prepare
 from toolkit.training.run import train_encoder
 

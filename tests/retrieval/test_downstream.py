@@ -15,10 +15,11 @@ from toolkit.errors import ToolkitError
 from toolkit.figures.downstream import score_by_loss
 from toolkit.recipe.downstream import by_score, downstream, scored
 from toolkit.recipe.study import Study
+from toolkit.records import table_csv
 from toolkit.retrieval.similarity import Judged, correlate
 from toolkit.retrieval.sweep_scores import _still_true
 from toolkit.retrieval.tasks import find
-from toolkit.runs import RunConfig, table_csv
+from toolkit.runs import RunConfig
 from toolkit.scores import NoScore, Score, as_csv, read_scores
 
 SIZES = {"small-7k": 6592, "small-15k": 14496, "small-38k": 38176}

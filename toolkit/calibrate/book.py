@@ -14,9 +14,8 @@ from typing import Any
 import yaml
 
 from toolkit.errors import ToolkitError
-from toolkit.runs import write_atomically
 from toolkit.sweep.plan import FILE, Plan, read_plan
-from toolkit.writing import check_folder
+from toolkit.writing import check_folder, write_atomically
 
 BOOK = "calibration.json"
 FORMAT = 1

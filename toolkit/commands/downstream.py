@@ -33,10 +33,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     from toolkit.recipe.downstream import by_score, downstream
-    from toolkit.runs import write_atomically
     from toolkit.scores import FILE, read_scores
     from toolkit.tables import read_table
-    from toolkit.writing import check_file
+    from toolkit.writing import check_file, write_atomically
 
     for path in filter(None, (args.figure, args.table)):
         check_file(path)

@@ -13,7 +13,8 @@ from toolkit.text import count, duration, scientific
 from toolkit.words import method_name
 
 if TYPE_CHECKING:
-    from toolkit.runs import RunConfig, RunRecord
+    from toolkit.records import RunRecord
+    from toolkit.runs import RunConfig
 
 # Of the catalogue, as those who trained them say.
 _LICENCES = {"small": "mit", "pythia": "apache-2.0", "smollm2": "apache-2.0"}

@@ -15,7 +15,8 @@ from toolkit.values import is_text
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-    from toolkit.runs import RunConfig, RunRecord
+    from toolkit.records import RunRecord
+    from toolkit.runs import RunConfig
 
 SIDES = ("query", "positive")
 _AT_ONCE = 8192  # Texts that are tokenised and sorted by length together.

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from toolkit.encoder.encoder import Encoder
 from toolkit.errors import SurroundingsError, ToolkitError
-from toolkit.runs import RunConfig, RunRecord, as_made, read_record
+from toolkit.records import RunRecord, as_made, read_record
+from toolkit.runs import RunConfig
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel

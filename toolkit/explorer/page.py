@@ -17,9 +17,9 @@ from toolkit.figures.budget import budget_range
 from toolkit.figures.recipe import RecipeScene
 from toolkit.figures.scene import Answer
 from toolkit.recipe.study import Study
-from toolkit.runs import write_atomically
 from toolkit.text import scientific
 from toolkit.webpage import document
+from toolkit.writing import write_atomically
 
 FRAMES = 101
 

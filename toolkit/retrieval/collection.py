@@ -19,7 +19,7 @@ from toolkit.errors import SurroundingsError, ToolkitError
 from toolkit.pairs.files import checked_text
 from toolkit.pairs.lines import lines_of, opened, whole
 from toolkit.pairs.texts import rows_of, text_of
-from toolkit.runs import write_atomically
+from toolkit.writing import write_atomically
 
 CORPUS, QUERIES, QRELS = "corpus.jsonl", "queries.jsonl", "qrels"
 SPLITS = ("test", "dev", "train")

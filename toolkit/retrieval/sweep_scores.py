@@ -20,9 +20,10 @@ from toolkit.pairs.sources import Source
 from toolkit.retrieval.encoders import MINILM, Encodes, minilm
 from toolkit.retrieval.measures import mean_of
 from toolkit.retrieval.tasks import Task
-from toolkit.runs import RunConfig, write_atomically
+from toolkit.runs import RunConfig
 from toolkit.scores import FILE, NoScore, Score, Scores, as_csv, read_scores, rows
 from toolkit.sweep.plan import Plan, read_plan
+from toolkit.writing import write_atomically
 
 HELD_OUT = "held-out"
 # What says how a text is read and pooled: an untuned decoder is read as the sweep's runs are.

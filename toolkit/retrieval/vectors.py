@@ -23,9 +23,8 @@ import numpy as np
 
 from toolkit.errors import SurroundingsError, ToolkitError
 from toolkit.pairs.texts import TextFile
-from toolkit.runs import write_atomically
 from toolkit.sweep.locks import hold, holder
-from toolkit.writing import check_file
+from toolkit.writing import check_file, write_atomically
 
 if TYPE_CHECKING:
     from toolkit.retrieval.encoders import Encodes

@@ -22,7 +22,8 @@ from typing import TYPE_CHECKING, Any
 
 from toolkit import hardware
 from toolkit.errors import ToolkitError
-from toolkit.runs import ENDED, RunConfig
+from toolkit.records import ENDED
+from toolkit.runs import RunConfig
 from toolkit.sweep.folders import RunFolder, RunState
 from toolkit.sweep.templates import Template
 

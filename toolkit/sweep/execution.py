@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING
 
 from toolkit import hardware
 from toolkit.errors import ToolkitError
-from toolkit.runs import table_csv, write_atomically
+from toolkit.records import table_csv
 from toolkit.sweep import keeping, locks, trunks
 from toolkit.sweep.folders import STATES, RunFolder, RunState
 from toolkit.sweep.plan import Plan, costs, seen_here
@@ -33,6 +33,7 @@ from toolkit.sweep.probe import probe
 from toolkit.sweep.templates import Template
 from toolkit.sweep.throughput import Throughput
 from toolkit.sweep.workers import workers_for
+from toolkit.writing import write_atomically
 
 if TYPE_CHECKING:
     from toolkit.sweep.cluster import Cluster

@@ -23,8 +23,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from toolkit.errors import ToolkitError
-from toolkit.runs import ENDED, RunConfig, RunRecord, read_record, write_atomically
+from toolkit.records import ENDED, RunRecord, read_record
+from toolkit.runs import RunConfig
 from toolkit.sweep import locks
+from toolkit.writing import write_atomically
 
 STATES = ("planned", "running", "interrupted", "failed", "diverged", "finished")
 

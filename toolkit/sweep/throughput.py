@@ -22,8 +22,10 @@ from toolkit import hardware, machine
 from toolkit.cache import cache_folder
 from toolkit.decoders import catalogued
 from toolkit.errors import ToolkitError
-from toolkit.runs import RunConfig, RunRecord, write_atomically
+from toolkit.records import RunRecord
+from toolkit.runs import RunConfig
 from toolkit.text import duration
+from toolkit.writing import write_atomically
 
 FILE = "throughput.json"
 # The newest so many are kept, of each device.

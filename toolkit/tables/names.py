@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 
 from toolkit.errors import ToolkitError, nearest
 from toolkit.methods import SETTINGS
-from toolkit.runs import RunConfig, RunRecord
+from toolkit.records import RunRecord
+from toolkit.runs import RunConfig
 from toolkit.tables.numbers import read_cell, read_multiple
 from toolkit.values import field_types
 

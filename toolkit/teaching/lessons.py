@@ -11,7 +11,8 @@ import numpy as np
 
 from toolkit import decoders
 from toolkit.errors import ToolkitError
-from toolkit.runs import RunConfig, RunRecord
+from toolkit.records import RunRecord
+from toolkit.runs import RunConfig
 
 if TYPE_CHECKING:
     import pandas as pd

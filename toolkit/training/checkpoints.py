@@ -18,7 +18,8 @@ from typing import TYPE_CHECKING
 import torch
 
 from toolkit.errors import ToolkitError
-from toolkit.runs import RunConfig, as_made
+from toolkit.records import as_made
+from toolkit.runs import RunConfig
 from toolkit.training import weights
 
 if TYPE_CHECKING:

@@ -7,7 +7,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from toolkit.errors import ToolkitError
-from toolkit.runs import RunConfig, as_made, read_record
+from toolkit.records import as_made, read_record
+from toolkit.runs import RunConfig
 from toolkit.writing import check_folder
 
 

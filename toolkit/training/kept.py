@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from toolkit.errors import ToolkitError
-from toolkit.runs import RunConfig, as_made
+from toolkit.records import as_made
+from toolkit.runs import RunConfig
 
 if TYPE_CHECKING:
     from torch import nn

@@ -17,7 +17,7 @@ import torch
 from toolkit import flops
 from toolkit.contrast import distributed
 from toolkit.contrast.step import ContrastiveStep, StepResult
-from toolkit.runs import as_made
+from toolkit.records import as_made
 from toolkit.training import checkpoints, trunk
 from toolkit.training.evaluation import Evaluation, evaluate, halvings
 from toolkit.training.preparation import Run, make_step

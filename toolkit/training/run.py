@@ -13,13 +13,15 @@ import torch
 
 from toolkit import __version__, machine, provenance
 from toolkit.contrast import distributed, memory
-from toolkit.runs import RunConfig, RunRecord, write_atomically
+from toolkit.records import RunRecord
+from toolkit.runs import RunConfig
 from toolkit.training import checkpoints, kept
 from toolkit.training.evaluation import Evaluation
 from toolkit.training.folder import check_own
 from toolkit.training.loop import Loop, Progress, measure
 from toolkit.training.preparation import Run, device, load_encoder, make_optimizer, prepare
 from toolkit.training.tracking import tracked
+from toolkit.writing import write_atomically
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel

@@ -15,7 +15,8 @@ from toolkit.cache import cache_folder
 from toolkit.errors import ToolkitError
 
 if TYPE_CHECKING:
-    from toolkit.runs import RunConfig, RunRecord
+    from toolkit.records import RunRecord
+    from toolkit.runs import RunConfig
     from toolkit.training.loop import Progress
 
 PROJECT = "decoders-to-encoders"

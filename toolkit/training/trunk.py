@@ -18,9 +18,10 @@ from pathlib import Path
 
 import numpy as np
 
-from toolkit.runs import RunConfig, write_atomically
+from toolkit.runs import RunConfig
 from toolkit.training import checkpoints
 from toolkit.training.schedule import affordable, cooldown_start
+from toolkit.writing import write_atomically
 
 FILE = "branches.json"
 
