@@ -270,7 +270,7 @@ def test_records_older_than_the_field_were_made_in_float32():
     kept = record(RunConfig("small-7k", 1e11))
     body = json.loads(kept.to_json())
     del body["result"]["precision"], body["config"]["precision"], body["sha256"]
-    text = runs._canonical(body)
+    text = runs.canonical(body)
     body["sha256"] = runs.hashlib.sha256(text.encode()).hexdigest()
     read = RunRecord.from_json(json.dumps(body))
     assert read == kept and read.precision == "float32"
