@@ -1,7 +1,7 @@
 """Run tables, from here or from anywhere, as the laws take them: read, named, counted, noted.
 
-`read_table` gives a frame with our column names (`toolkit.records`), numbers as numbers, methods and
-states in our words. Whatever was guessed or changed on the way is a sentence of `notes(table)`.
+`read_table` gives a frame with our column names (`toolkit.records`), numbers as numbers, methods
+and states in our words. Whatever was guessed or changed on the way is a sentence of `notes(table)`.
 What was not understood stays as it was, for `toolkit.laws.table.check` to refuse by row.
 """
 
