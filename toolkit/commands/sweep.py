@@ -71,11 +71,7 @@ class _Bar:
     def __init__(self, plan: Plan, workers: int | None, retry_failed: bool) -> None:
         states = plan.states()
         self.states = {state.config: state for state in states}
-        self.left = {
-            state.config
-            for state in states
-            if not state.ended and (retry_failed or state.name != "failed")
-        }
+        self.left = {state.config for state in states if state.due(retry_failed)}
         self.todo = len(self.left)
         self.workers = workers_for(plan, self.todo, workers)
         self.plan = plan

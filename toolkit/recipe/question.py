@@ -244,11 +244,11 @@ class Question:
 
     def _seen(self, method: str) -> Array:
         """(decoders,) pairs (or tokens) that a run of each sees with the settings it would have."""
-        amounts = self.bought(method, self.params)
-        for place, decoder in enumerate(self.hand):
-            where = (method, self.budget_flop, decoder.params, decoder.name)
-            amounts[place] = self._of_run(place, method, own_settings(self.study, *where))
-        return amounts
+        settings = (
+            own_settings(self.study, method, self.budget_flop, decoder.params, decoder.name)
+            for decoder in self.hand
+        )
+        return np.array([self._of_run(k, method, own) for k, own in enumerate(settings)])
 
     def _of_run(self, place: int, method: str, settings: Mapping[str, float]) -> float:
         """What a decoder's run with such settings sees; as the law has it where none can tell."""

@@ -130,13 +130,10 @@ def _choose(
         for value, loss in zip(here.values, here.losses, strict=True)
         if loss <= (1 + NEAR_OPTIMAL) * best
     ]
-    if name == "batch_pairs":
-        growth = _usual_batch(decoder, params, budget_flop) / _usual_batch(
-            here.decoder, here.params, here.budget_flop
-        )
-        values = [float(max(1, round(value * growth))) for value in (chosen, *good)]
-    else:
-        values = [_carried(name, method, value, here.decoder, decoder) for value in (chosen, *good)]
+    values = [
+        _carried(name, method, value, here, budget_flop, params, decoder)
+        for value in (chosen, *good)
+    ]
     number = len(here.values)
     tried = f"best of {number} tried" if number > 1 else "the only value tried"
     if values[0] != chosen:
@@ -151,13 +148,25 @@ def _choose(
     )
 
 
-def _carried(name: str, method: str, value: float, tried_with: str, decoder: str) -> float:
-    """A value found with one decoder, for another.
+def _carried(
+    name: str,
+    method: str,
+    value: float,
+    here: Cell,
+    budget_flop: float,
+    params: float,
+    decoder: str,
+) -> float:
+    """A value found in one cell, for another budget and decoder.
 
-    The same multiple of the default learning rate, which falls with the width; a method's own
+    The same multiple of the default learning rate, which falls with the width, and of the default
+    batch, which grows with the pairs that a budget buys (benchmarks/carried.py); a method's own
     setting as that says.
     """
-    seen, meant = decoders.catalogued(tried_with), decoders.catalogued(decoder)
+    if name == "batch_pairs":
+        before = _usual_batch(here.decoder, here.params, here.budget_flop)
+        return float(max(1, round(value * _usual_batch(decoder, params, budget_flop) / before)))
+    seen, meant = decoders.catalogued(here.decoder), decoders.catalogued(decoder)
     if name == "lr" and seen is not None and meant is not None and method in METHODS:
         rates = [METHODS[method].learning_rate(known) for known in (seen, meant)]
         return value * rates[1] / rates[0]
@@ -167,11 +176,7 @@ def _carried(name: str, method: str, value: float, tried_with: str, decoder: str
 
 
 def _usual_batch(decoder: str, params: float, budget_flop: float) -> int:
-    """The default for a budget, which grows with the pairs that it buys; by size for any decoder.
-
-    A batch found at another budget is carried to this one as the same multiple of it
-    (benchmarks/carried.py).
-    """
+    """The default for a budget; by its size for any decoder that is not known by name."""
     known = decoders.catalogued(decoder)
     return defaults.usual_batch(known.family if known else "", params, budget_flop)
 

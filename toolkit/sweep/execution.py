@@ -200,8 +200,7 @@ def run_sweep(
     stopped, prediction = False, None
     with _writing(plan.folder), _hold(plan.folder):
         states = dict(zip(plan.configs, plan.states(), strict=True))
-        settled = ("finished", "diverged") if retry_failed else ("finished", "diverged", "failed")
-        todo = [config for config, state in states.items() if state.name not in settled]
+        todo = [config for config, state in states.items() if state.due(retry_failed)]
         if todo:
             validate(plan, todo)
             number = workers_for(plan, len(todo), workers)

@@ -56,6 +56,10 @@ class RunState:
         """Whether there is a result: finished or diverged."""
         return self.name in ENDED
 
+    def due(self, retry_failed: bool) -> bool:
+        """Whether a sweep runs it: one that failed for its own reasons only where asked to."""
+        return not self.ended and (retry_failed or self.name != "failed")
+
 
 @dataclass(frozen=True)
 class RunFolder:
