@@ -3,7 +3,7 @@
 A `bench_*.py` beside this file that has `measure(repeats) -> list of entries` is run here, an entry
 being `{name, device, ours, theirs, ratio: {min, median, max}, goal}`; the others print tables of
 their own. Run on a machine that does nothing else: `make bench`, or `python benchmarks/run.py
-NAME …` for some, which leaves the others' as they were.
+NAME …` for some, which leaves the others' as they were, and so those of another processor.
 """
 
 from __future__ import annotations
@@ -57,9 +57,10 @@ def main() -> int:
 
 
 def keep(rows: list[dict]) -> None:
-    """Put a benchmark's rows in the place of its older ones."""
+    """Put a benchmark's rows in the place of its older ones of the same device."""
     old = json.loads(LATEST.read_text()) if LATEST.exists() else []
-    others = [row for row in old if row["benchmark"] != rows[0]["benchmark"]]
+    here = {(row["benchmark"], row["device"]) for row in rows}
+    others = [row for row in old if (row["benchmark"], row["device"]) not in here]
     LATEST.parent.mkdir(exist_ok=True)
     LATEST.write_text(json.dumps(others + rows, indent=1) + "\n")
 

@@ -2,6 +2,7 @@
 
 import importlib
 import inspect
+import json
 import re
 from pathlib import Path
 
@@ -26,6 +27,24 @@ def test_each_benchmark_is_run_or_says_how_it_is_run(script):
             assert all(each.default is not each.empty for each in list(wanted)[1:]), name
         else:
             assert f"python benchmarks/{path.name}" in path.read_text(), name
+
+
+def test_rows_take_the_place_of_older_ones_of_the_same_device_alone(script, monkeypatch, tmp_path):
+    run = script("run")
+    monkeypatch.setattr(run, "LATEST", tmp_path / "latest.json")
+
+    def row(benchmark, device, ours):
+        return {"benchmark": benchmark, "device": device, "ours": ours}
+
+    for rows in (
+        [row("step", "an EPYC", 1), row("step", "an EPYC", 2)],
+        [row("step", "a Xeon", 3)],
+        [row("laws", "an EPYC", 4)],
+        [row("step", "an EPYC", 5)],
+    ):
+        run.keep(rows)
+    kept = json.loads(run.LATEST.read_text())
+    assert [each["ours"] for each in kept] == [3, 4, 5]
 
 
 @pytest.mark.process

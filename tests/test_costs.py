@@ -11,6 +11,7 @@ from toolkit.methods import SETTINGS
 from toolkit.recipe.costs import Costs, flop_per_pair
 from toolkit.recipe.recommendation import recommend_from
 from toolkit.recipe.settings import own_settings
+from toolkit.recipe.tuning import Tuning
 from toolkit.synthetic import TRUTH, run_table
 
 TOKENS = 40.0
@@ -93,3 +94,16 @@ def test_a_fraction_of_the_blocks_stays_a_fraction_of_another_decoder_s():
     eight, four = (decoders.catalogued(f"smollm2-135m@{k}").shape for k in (8, 4))
     carry = SETTINGS["trained_blocks"].carry
     assert (carry(0.5, eight, four), carry(4, eight, four), carry(0.5, None, eight)) == (2, 2, 4)
+
+
+def test_the_law_reads_a_cell_at_what_its_best_settings_bought():
+    """One block trained buys twice the pairs that four do; the loss to explain is that of four."""
+    rows = [
+        {"method": "freeze", "params": 1e6, "budget_flop": budget, "unique": math.inf}
+        | {"trained_blocks": blocks, "pairs": pairs * budget, "loss": loss}
+        for budget in (1e12, 4e12)
+        for blocks, pairs, loss in ((1, 4e-7, 3.0), (4, 2e-7, 2.5))
+    ]
+    tuning = Tuning.of(pd.DataFrame(rows), "pairs", math.log(1024), 0.01, draws=20)
+    assert tuning.cells["data"].tolist() == [2e5, 8e5]
+    assert tuning.cells["runs"].tolist() == [2, 2]

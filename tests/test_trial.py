@@ -155,7 +155,8 @@ def test_every_configuration_has_its_own_interval_and_most_hold_what_came(trial)
     assert f"{sum(held)} of {len(held)} intervals hold" in said
 
 
-def test_the_mean_of_many_seeds_is_predicted_more_closely_than_one_run(unseen):
+def test_the_mean_of_many_seeds_is_predicted_more_closely_than_one_run():
+    unseen = made(decoders=(*WIDE, "small-1.2m", "small-2.7m"), budgets=(ABOVE,))
     noisy = Study.of(made(decoders=WIDE[::2], seeds=(0, 1, 2), noise=0.08), draws=200)
     many = pd.concat([unseen.assign(seed=seed) for seed in range(30)])
     widths = [

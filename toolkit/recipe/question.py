@@ -34,8 +34,7 @@ class Choice:
     Attributes:
         decoder, params, method: What.
         pairs, tokens: That its run would see with the settings that it would have, repeats counted;
-            NaN where the table does not tell. (The law is asked at what the budget bought with the
-            settings that were tried, on the whole.)
+            NaN where the table does not tell.
         loss: Predicted held-out loss, the mean of runs.
         regret: Predicted loss above the recommended choice's, in nats; the draws are paired.
         tried: Whether a run of the study has this decoder.
@@ -127,6 +126,7 @@ class Question:
             )
         self._offer(hand)
         self._losses: dict[str, Array] = {}
+        self._runs: dict[tuple[str, Decoder], float] = {}
         trusted = [d.name in limits.decoders or self._within_tried(d.params) for d in hand]
         if any(trusted) and not all(trusted) and not self._sure_beyond():
             self._offer(list(compress(hand, trusted)))
@@ -197,8 +197,7 @@ class Question:
 
     def _draw(self, method: str, unique: float) -> Array:
         draws = self.study.surface.draws(
-            method, self.params, self.bought(method, self.params), math.log(self.budget_flop),
-            unique=unique,
+            method, self.params, self._seen(method), math.log(self.budget_flop), unique=unique
         )  # fmt: skip
         for place, size in enumerate(self.params):
             left = self._training(self.params[place : place + 1])[0]
@@ -244,11 +243,11 @@ class Question:
 
     def _seen(self, method: str) -> Array:
         """(decoders,) pairs (or tokens) that a run of each sees with the settings it would have."""
-        settings = (
-            own_settings(self.study, method, self.budget_flop, decoder.params, decoder.name)
-            for decoder in self.hand
-        )
-        return np.array([self._of_run(k, method, own) for k, own in enumerate(settings)])
+        for place, each in enumerate(self.hand):
+            if (method, each) not in self._runs:
+                own = own_settings(self.study, method, self.budget_flop, each.params, each.name)
+                self._runs[method, each] = self._of_run(place, method, own)
+        return np.array([self._runs[method, each] for each in self.hand])
 
     def _of_run(self, place: int, method: str, settings: Mapping[str, float]) -> float:
         """What a decoder's run with such settings sees; as the law has it where none can tell."""
@@ -331,7 +330,7 @@ class Question:
         found: list[tuple[float, str]] = []
         for method in self.study.methods:
             modes = self.study.surface.alone(
-                method, link, self.params, self.bought(method, self.params), self.unique
+                method, link, self.params, self._seen(method), self.unique
             )
             place = int(modes.argmin())
             found.append((float(modes[place]), f"{method} {self.hand[place].name}"))

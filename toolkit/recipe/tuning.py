@@ -48,7 +48,8 @@ class Tuning:
     Attributes:
         methods, names: Methods by number, and the settings that were varied.
         tries: Losses by settings. penalty: None where nothing was varied.
-        cells: A row a cell, by its number: method, params, budget_flop, unique, data, runs.
+        cells: A row a cell, by its number: method, params, budget_flop, unique, data (of its best
+            run: what a run costs may depend on its settings), runs.
         related: By setting, whether its values are relative to the decoder's.
     """
 
@@ -89,9 +90,9 @@ class Tuning:
             chance,
             noise,
         )
-        weighed = mean.assign(data=mean["data"] * mean["runs"]).groupby(list(PLACE))
-        cells = weighed.agg(data=("data", "sum"), runs=("runs", "sum")).reset_index()
-        cells["data"] /= cells["runs"]
+        places = mean.groupby(list(PLACE))
+        cells = mean.loc[places["loss"].idxmin(), [*PLACE, "data"]].reset_index(drop=True)
+        cells["runs"] = places["runs"].sum().to_numpy()
         tuned = bool(names) and bool((tries.varied > 1).any())
         penalty = fit_penalty(tries, draws=draws) if tuned else None
         return cls(methods, names, tries, penalty, cells, related)
