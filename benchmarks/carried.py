@@ -41,8 +41,9 @@ def main() -> None:
 
 
 def regrets(study: Path) -> pd.DataFrame:
-    """One row a place and factor."""
-    places = _places(read_table(study))
+    """One row a place and factor, of a study and the tests within it."""
+    tables = [study, *(table.parent for table in sorted(study.glob("*/runs.csv")))]
+    places = _places(pd.concat(map(read_table, tables), ignore_index=True))
     rows = []
     for here in places:
         for factor in FACTORS if len(here["losses"]) > 1 else ():

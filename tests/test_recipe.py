@@ -355,6 +355,14 @@ def test_a_million_times_beyond_the_loss_is_still_a_loss(study):
     assert "0.000" not in as_text(recipe).split("regret")[0]
 
 
+def test_no_loss_is_told_above_chance_however_little_is_spent(study):
+    chance = study.surface.cells.chance
+    recipe = recommend_from(study, budget_flop=1e7)
+    assert recipe.loss.value <= chance
+    assert max(choice.loss.high for choice in recipe.choices) == chance
+    assert study.losses("full", np.array([1e6]), 1e7).max() > chance  # As a choice is made by.
+
+
 def test_sizes_that_do_not_bracket_the_optimum_are_said_not_to():
     table = run_table(truth={"full": TRUTH["full"]}, decoders=WIDE[3:], budgets=(1e10, 2e10, 4e10))
     recipe = recipe_of(table, budget_flop=2e10, max_params=None)

@@ -156,8 +156,9 @@ class _Panel(Part[Answer]):
 def _law(asked: Question, method: str, sizes: Array) -> tuple[Array, Array, Array]:
     """The smooth law at sizes (q,): its expectation, and the ends of its band (95 %)."""
     draws = asked.curve(method, sizes)
-    low, high = np.quantile(draws, (0.025, 0.975), axis=0)
-    return np.exp(np.log(draws).mean(axis=0)), low, high
+    ends = np.quantile(draws, (0.025, 0.975), axis=0)
+    middle, low, high = asked.told(np.stack((np.exp(np.log(draws).mean(axis=0)), *ends)))
+    return middle, low, high
 
 
 def parabolas(

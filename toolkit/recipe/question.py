@@ -213,6 +213,15 @@ class Question:
             unique=self.unique, common=True,
         )  # fmt: skip
 
+    def told(self, losses: Array) -> Array:
+        """Losses as they are told: none above chance, where one is that has learnt nothing.
+
+        Choices are made by the draws as they are, beyond chance too: cut there, they would have a
+        gain to hope for and no loss to fear, and from a single cheap budget too large a decoder is
+        named (of 28 questions to runs/enough-pairs one, for 1,000 times that budget).
+        """
+        return np.fmin(losses, self.study.surface.cells.chance)
+
     def estimate(self, method: str, draws: Array, extrapolated: bool) -> Estimate:
         """Predicted loss and its interval, whose low end reaches to a frontier below the runs."""
         return self._estimates(method, draws[:, None], [extrapolated])[0]
@@ -221,8 +230,11 @@ class Question:
         """`estimate` of each column of draws (R, q)."""
         low = np.quantile(draws * self.study.surface.excess(method)[:, None], 0.025, axis=0)
         high = np.quantile(draws, 0.975, axis=0)
-        ends = zip(_predicted(draws), low, high, extrapolated, strict=True)
-        return [Estimate(float(v), float(a), float(b), beyond) for v, a, b, beyond in ends]
+        told = self.told(np.stack((_predicted(draws), low, high))).T
+        return [
+            Estimate(float(v), float(a), float(b), beyond)
+            for (v, a, b), beyond in zip(told, extrapolated, strict=True)
+        ]
 
     def choices(self, method: str, best: Array) -> list[Choice]:
         """A method with every decoder at hand, beside the draws (R,) of the best."""
