@@ -166,6 +166,18 @@ def test_the_mean_of_many_seeds_is_predicted_more_closely_than_one_run():
     assert np.mean(widths[0]) < 0.9 * np.mean(widths[1])
 
 
+def test_a_run_is_predicted_at_the_pairs_that_it_bought(study, unseen):
+    """Settings can make a run cheaper or dearer than the law's smooth costs have it."""
+    cheaper = unseen.assign(pairs=3 * unseen["pairs"])
+    unknown = unseen.drop(columns="pairs")
+    some, more, smooth = (
+        {one.name: one.predicted.value for one in put_to_test(study, table).tried}
+        for table in (unseen, cheaper, unknown)
+    )
+    assert all(more[name] < some[name] for name in some)
+    assert all(smooth[name] == pytest.approx(some[name], rel=0.02) for name in some)
+
+
 def test_a_test_of_the_recipe_alone_leaves_its_regret_unknown(study, unseen):
     recipe = put_to_test(study, unseen).recipe
     mine = of_the_recipe(unseen, recipe)

@@ -129,12 +129,13 @@ def put_to_test(study: Study, table: pd.DataFrame, budget_flop: float | None = N
     recipe = recommend_from(study, budget_flop=budget)
     runs = test.runs[same_budget(test.runs["budget_flop"], budget)]
     settings = [name for name in SETTINGS if name in runs.columns]
-    groups = runs.groupby(["method", "params", *settings], dropna=False)
-    means = [(some.iloc[0], len(some), float(some["loss"].mean())) for _, some in groups]
-    means.sort(key=lambda mean: mean[2])
-    place = _followed(recipe, [first for first, _, _ in means], test.excluded)
+    groups = [some for _, some in runs.groupby(["method", "params", *settings], dropna=False)]
+    groups.sort(key=lambda some: float(some["loss"].mean()))
+    place = _followed(recipe, [some.iloc[0] for some in groups], test.excluded)
+    least = float(groups[0]["loss"].mean())
     tried = []
-    for number, (first, seeds, mean) in enumerate(means):
+    for number, some in enumerate(groups):
+        first, mean = some.iloc[0], float(some["loss"].mean())
         method, params, decoder = str(first["method"]), int(first["params"]), first.get("decoder")
         tried.append(
             Tried(
@@ -142,10 +143,10 @@ def put_to_test(study: Study, table: pd.DataFrame, budget_flop: float | None = N
                 str(decoder) if pd.notna(decoder) else "",
                 params,
                 {name: float(first[name]) for name in NAMED if pd.notna(first.get(name))},
-                seeds,
-                _predicted(study, method, budget, params, seeds),
+                len(some),
+                _predicted(study, budget, some),
                 measured=mean,
-                regret=mean - means[0][2],
+                regret=mean - least,
                 followed=number == place,
             )
         )
@@ -197,14 +198,19 @@ def _distance(recipe: Recipe, row: pd.Series) -> float:
     return sum(abs(math.log(a / b)) if b > 0 else 1e3 for a, b in values)
 
 
-def _predicted(study: Study, method: str, budget_flop: float, params: int, seeds: int) -> Estimate:
-    """The mean loss of so many runs."""
+def _predicted(study: Study, budget_flop: float, runs: pd.DataFrame) -> Estimate:
+    """The mean loss of runs that differ in their seed alone, at the pairs that they bought."""
+    method, params = str(runs["method"].iloc[0]), runs["params"].to_numpy(float)[:1]
     if method not in study.methods:
         return Estimate(math.nan)
-    draws = study.losses(method, np.array([float(params)]), budget_flop)[:, 0]
+    bought = pd.to_numeric(runs.get(study.data, pd.Series(dtype=float)), errors="coerce").mean()
+    data = study.costs.data(method, params, budget_flop) if math.isnan(bought) else bought
+    draws = study.surface.draws(
+        method, params, np.atleast_1d(data), math.log(budget_flop), unique=study.distinct
+    )[:, 0]
     noise = np.random.default_rng(7).standard_normal(len(draws)) * study.surface.cells.noise
     return Question(study, budget_flop).estimate(
-        method, draws * np.exp(noise / math.sqrt(seeds)), True
+        method, draws * np.exp(noise / math.sqrt(len(runs))), True
     )
 
 
