@@ -178,7 +178,7 @@ def in_study(folder: Path) -> pd.DataFrame:
             priced = [
                 there[m, p] for m, p in zip(options["method"], options["params"], strict=True)
             ]
-            place = int(np.argmin([c.loss.value for c in priced]))
+            place = int(np.argmin([c.regret.value for c in priced]))
             named = naive(cells_of(study.best), budget, options) | {"recipe": place}
             losses = options["loss"].to_numpy()
             loss, measured = priced[place].loss, losses[place]

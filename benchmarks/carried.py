@@ -19,6 +19,7 @@ from typing import Any
 import pandas as pd
 
 from toolkit.decoders import catalogued
+from toolkit.recipe.comparable import SETTINGS
 from toolkit.tables import read_table
 from toolkit.training.defaults import batch_pairs
 
@@ -54,9 +55,11 @@ def regrets(study: Path) -> pd.DataFrame:
 
 
 def _places(runs: pd.DataFrame) -> list[dict[str, Any]]:
-    """Each with its batches' losses: seeds' and other settings' best; runs of all the pairs."""
+    """Each with its batches' losses: the best of other settings, seeds' mean; runs of all pairs."""
     runs = runs[(runs["status"] == "finished") & runs["max_pairs"].isna()]
-    least = runs.groupby([*PLACE, "batch_pairs"])["loss"].min().reset_index()
+    settings = [name for name in SETTINGS if name in runs.columns and name != "batch_pairs"]
+    means = runs.groupby([*PLACE, "batch_pairs", *settings], dropna=False)["loss"].mean()
+    least = means.groupby([*PLACE, "batch_pairs"]).min().reset_index()
     return [
         {
             **dict(zip(PLACE, key, strict=True)),

@@ -10,7 +10,8 @@ from toolkit import decoders
 from toolkit.methods import SETTINGS
 from toolkit.recipe.costs import Costs, flop_per_pair
 from toolkit.recipe.recommendation import recommend_from
-from toolkit.recipe.settings import own_settings
+from toolkit.recipe.settings import own_settings, run_cost
+from toolkit.recipe.study import Study
 from toolkit.recipe.tuning import Tuning
 from toolkit.synthetic import TRUTH, run_table
 
@@ -107,3 +108,29 @@ def test_the_law_reads_a_cell_at_what_its_best_settings_bought():
     tuning = Tuning.of(pd.DataFrame(rows), "pairs", math.log(1024), 0.01, draws=20)
     assert tuning.cells["data"].tolist() == [2e5, 8e5]
     assert tuning.cells["runs"].tolist() == [2, 2]
+
+
+def test_what_the_law_is_asked_has_no_step_where_a_method_s_own_setting_changes():
+    """A quarter of the blocks is best at the lower budget, all of them at the higher: dearer."""
+    budgets, shares = (1e11, 1e12), (0.25, 1.0)
+    made = run_table(truth={"freeze": TRUTH["freeze"]}, decoders=DECODERS, budgets=budgets)
+    layers = made["decoder"].map(lambda name: decoders.catalogued(name).shape.layers)
+    tried = [
+        made.assign(
+            trained_blocks=np.ceil(share * layers),
+            loss=made["loss"] * np.where(np.isclose(made["budget_flop"], best), 1.0, 1.1),
+        )
+        for share, best in zip(shares, budgets, strict=True)
+    ]
+    study = Study.of(pd.concat(tried, ignore_index=True), draws=20)
+    name = DECODERS[-1]
+    where = study, "freeze", decoders.catalogued(name).params, name
+    steps = np.geomspace(*budgets, 21)
+    costs = np.array([run_cost(*where, budget) for budget in steps])
+    own = [own_settings(study, "freeze", b, where[2], name)["trained_blocks"] for b in budgets]
+    assert own[0] < own[1]
+    ends = [study.costs.of_run("freeze", name, {"trained_blocks": blocks}) for blocks in own]
+    assert costs[[0, -1]] == pytest.approx(ends)
+    assert np.diff(np.log(costs)) == pytest.approx(np.log(ends[1] / ends[0]) / 20)
+    assert run_cost(*where, 1e15) == pytest.approx(ends[1])
+    assert math.isnan(run_cost(study, "freeze", 1234, "somebody/elses", 1e12))

@@ -360,6 +360,8 @@ def test_no_loss_is_told_above_chance_however_little_is_spent(study):
     recipe = recommend_from(study, budget_flop=1e7)
     assert recipe.loss.value <= chance
     assert max(choice.loss.high for choice in recipe.choices) == chance
+    first = recipe.choices[0]
+    assert (first.method, first.decoder) == (recipe.method, recipe.decoder.name)
     assert study.losses("full", np.array([1e6]), 1e7).max() > chance  # As a choice is made by.
 
 

@@ -283,7 +283,7 @@ def method_rows(recipe: Recipe) -> list[tuple[str, ...]]:
     """A table, the header first: the best choice of every method, then the best of all."""
     shown = list(recipe.methods)
     shown += [c for c in recipe.choices if c not in shown][: max(0, SHOWN_CHOICES - len(shown))]
-    shown.sort(key=lambda c: c.loss.value)
+    shown.sort(key=lambda c: c.regret.value)
     head = ("", "decoder", "pairs", "loss", "interval", "regret", "interval")
     return [head, *(_choice_row(c, c is recipe.choices[0]) for c in shown)]
 

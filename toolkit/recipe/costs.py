@@ -42,7 +42,7 @@ class Costs:
 
     @classmethod
     def of(cls, runs: pd.DataFrame, data: str, tokens_per_pair: float, convention: str) -> Costs:
-        """From the runs' budgets and how much data (column `data`) they bought."""
+        """From the budgets of each cell's best runs, and how much `data` (a column) they bought."""
         tried, counted, paid = {}, {}, {}
         for method, rows in runs.groupby("method"):
             name, cost = str(method), rows["budget_flop"] / rows[data]

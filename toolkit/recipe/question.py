@@ -16,7 +16,7 @@ from toolkit.laws import Estimate
 from toolkit.laws.optimiser import Array
 from toolkit.recipe.costs import encoding_flop
 from toolkit.recipe.limits import UNLIMITED, Limits, Unaffordable
-from toolkit.recipe.settings import Setting, own_settings
+from toolkit.recipe.settings import Setting, own_settings, run_cost
 from toolkit.recipe.study import Decoder, Study
 from toolkit.recipe.tuning import COMMON
 
@@ -36,7 +36,8 @@ class Choice:
         pairs, tokens: That its run would see with the settings that it would have, repeats counted;
             NaN where the table does not tell.
         loss: Predicted held-out loss, the mean of runs.
-        regret: Predicted loss above the recommended choice's, in nats; the draws are paired.
+        regret: Predicted loss above the recommended choice's, in nats, by the draws as they are, no
+            loss cut at chance; they are paired.
         tried: Whether a run of the study has this decoder.
     """
 
@@ -126,7 +127,6 @@ class Question:
             )
         self._offer(hand)
         self._losses: dict[str, Array] = {}
-        self._runs: dict[tuple[str, Decoder], float] = {}
         trusted = [d.name in limits.decoders or self._within_tried(d.params) for d in hand]
         if any(trusted) and not all(trusted) and not self._sure_beyond():
             self._offer(list(compress(hand, trusted)))
@@ -197,7 +197,7 @@ class Question:
 
     def _draw(self, method: str, unique: float) -> Array:
         draws = self.study.surface.draws(
-            method, self.params, self._seen(method), math.log(self.budget_flop), unique=unique
+            method, self.params, self._asked(method), math.log(self.budget_flop), unique=unique
         )  # fmt: skip
         for place, size in enumerate(self.params):
             left = self._training(self.params[place : place + 1])[0]
@@ -220,7 +220,8 @@ class Question:
         gain to hope for and no loss to fear, and from a single cheap budget too large a decoder is
         named (of 28 questions to runs/enough-pairs one, for 1,000 times that budget).
         """
-        return np.fmin(losses, self.study.surface.cells.chance)
+        chance = self.study.surface.cells.chance
+        return losses if math.isnan(chance) else np.minimum(losses, chance)
 
     def estimate(self, method: str, draws: Array, extrapolated: bool) -> Estimate:
         """Predicted loss and its interval, whose low end reaches to a frontier below the runs."""
@@ -255,11 +256,21 @@ class Question:
 
     def _seen(self, method: str) -> Array:
         """(decoders,) pairs (or tokens) that a run of each sees with the settings it would have."""
-        for place, each in enumerate(self.hand):
-            if (method, each) not in self._runs:
-                own = own_settings(self.study, method, self.budget_flop, each.params, each.name)
-                self._runs[method, each] = self._of_run(place, method, own)
-        return np.array([self._runs[method, each] for each in self.hand])
+        settings = (
+            own_settings(self.study, method, self.budget_flop, decoder.params, decoder.name)
+            for decoder in self.hand
+        )
+        return np.array([self._of_run(k, method, own) for k, own in enumerate(settings)])
+
+    def _asked(self, method: str) -> Array:
+        """(decoders,) pairs (or tokens) that the law is asked at: at the budgets tried as `_seen`,
+        but without a step between them where settings change."""
+        costs = [
+            run_cost(self.study, method, decoder.params, decoder.name, self.budget_flop)
+            for decoder in self.hand
+        ]
+        known = self._training(self.params) / np.array(costs)
+        return np.where(np.isfinite(known), known, self.bought(method, self.params))
 
     def _of_run(self, place: int, method: str, settings: Mapping[str, float]) -> float:
         """What a decoder's run with such settings sees; as the law has it where none can tell."""
@@ -342,7 +353,7 @@ class Question:
         found: list[tuple[float, str]] = []
         for method in self.study.methods:
             modes = self.study.surface.alone(
-                method, link, self.params, self._seen(method), self.unique
+                method, link, self.params, self._asked(method), self.unique
             )
             place = int(modes.argmin())
             found.append((float(modes[place]), f"{method} {self.hand[place].name}"))

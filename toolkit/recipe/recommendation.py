@@ -170,9 +170,9 @@ def recipe_for(asked: Question) -> Recipe:
     decoder, best = asked.hand[place], asked.least()
     choices = sorted(
         (choice for m in study.methods for choice in asked.choices(m, best)),
-        key=lambda choice: choice.loss.value,
+        key=lambda choice: choice.regret.value,  # Not cut at chance, as what is told is.
     )
-    near = (1 + NEAR_OPTIMAL) * choices[0].loss.value
+    near = NEAR_OPTIMAL * choices[0].loss.value
     settings = choose_settings(study, method, budget_flop, decoder.params, decoder.name)
     data = asked.data(method, place, settings)
     choices[0] = replace(choices[0], pairs=data.pairs, tokens=data.tokens)
@@ -192,7 +192,7 @@ def recipe_for(asked: Question) -> Recipe:
         run_loss=asked.estimate(method, best * np.exp(noise), extrapolated),
         ideal=ideal,
         choices=tuple(choices),
-        near=tuple((c.decoder, c.method) for c in choices if c.loss.value <= near),
+        near=tuple((c.decoder, c.method) for c in choices if c.regret.value <= near),
         data=data,
         settings=settings,
         options=choose_options(study, method, budget_flop, decoder.params),

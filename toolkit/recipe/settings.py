@@ -10,7 +10,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from toolkit import decoders, methods
+from toolkit.kept import kept
 from toolkit.laws.estimate import UNKNOWN, Estimate
+from toolkit.laws.optimiser import Array
 from toolkit.methods import METHODS, SETTINGS
 from toolkit.recipe.cell import Cell, nearest
 from toolkit.recipe.study import Study
@@ -85,6 +87,26 @@ def own_settings(
         for name in names
     )
     return {setting.name: setting.value for setting in tried if setting is not None}
+
+
+def run_cost(study: Study, method: str, params: int, decoder: str, budget_flop: float) -> float:
+    """FLOP a unit of data of a decoder's run, for the law: it goes over from what the method's own
+    settings cost at one budget tried to what they do at the next, without a step where they change.
+
+    NaN where the toolkit cannot count it.
+    """
+    costs = _run_costs(study, method, params, decoder)
+    return float(np.exp(np.interp(math.log(budget_flop), np.log(study.budgets), costs)))
+
+
+@kept(4096)
+def _run_costs(study: Study, method: str, params: int, decoder: str) -> Array:
+    """(budgets,) ln FLOP a unit of data at the budgets tried, each with the settings it has."""
+    costs = [
+        study.costs.of_run(method, decoder, own_settings(study, method, budget, params, decoder))
+        for budget in study.budgets
+    ]
+    return np.log(costs)
 
 
 def _between(

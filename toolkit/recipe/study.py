@@ -101,7 +101,7 @@ class Study:
             warnings.append(Finding("candidates-unknown"))
         surface = fit_surface(_cells(tuning, comparable.runs), draws=draws, seed=seed)
         costs = Costs.of(
-            comparable.runs, data, _tokens_per_pair(comparable.runs), comparable.convention
+            comparable.best, data, _tokens_per_pair(comparable.runs), comparable.convention
         )
         return cls(comparable, tuning, surface, costs, data, tuple(warnings))
 

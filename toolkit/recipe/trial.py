@@ -18,7 +18,7 @@ from toolkit.laws import Estimate, as_json
 from toolkit.methods import SETTINGS as OWN
 from toolkit.recipe.comparable import COMPARABLE, SETTINGS, Comparable, Excluded, same_budget
 from toolkit.recipe.question import Question
-from toolkit.recipe.recommendation import Recipe, recommend_from
+from toolkit.recipe.recommendation import Recipe, recipe_for
 from toolkit.recipe.settings import NAMED
 from toolkit.recipe.study import Study
 from toolkit.text import count, scientific, table
@@ -50,7 +50,8 @@ class Tried:
         settings: Its hyperparameters, as far as the table tells.
         seeds: Runs that `measured` is the mean of.
         predicted: Mean loss of so many runs that the law predicted for this method and decoder with
-            their best settings; NaN for a method that the study lacks.
+            their best settings, at the pairs that these runs saw; NaN for a method that the study
+            lacks.
         measured: Held-out loss.
         regret: Measured loss above the best of all that were tried.
         followed: Whether this is what the recipe said.
@@ -126,7 +127,8 @@ def put_to_test(study: Study, table: pd.DataFrame, budget_flop: float | None = N
             f"the law was fitted at {scientific(budget, 3)} FLOP as well: no test of it"
         )
     _check_comparable(study, test)
-    recipe = recommend_from(study, budget_flop=budget)
+    asked = Question(study, budget)
+    recipe = recipe_for(asked)
     runs = test.runs[same_budget(test.runs["budget_flop"], budget)]
     settings = [name for name in SETTINGS if name in runs.columns]
     groups = [some for _, some in runs.groupby(["method", "params", *settings], dropna=False)]
@@ -144,7 +146,7 @@ def put_to_test(study: Study, table: pd.DataFrame, budget_flop: float | None = N
                 params,
                 {name: float(first[name]) for name in NAMED if pd.notna(first.get(name))},
                 len(some),
-                _predicted(study, budget, some),
+                _predicted(asked, some),
                 measured=mean,
                 regret=mean - least,
                 followed=number == place,
@@ -198,20 +200,21 @@ def _distance(recipe: Recipe, row: pd.Series) -> float:
     return sum(abs(math.log(a / b)) if b > 0 else 1e3 for a, b in values)
 
 
-def _predicted(study: Study, budget_flop: float, runs: pd.DataFrame) -> Estimate:
+def _predicted(asked: Question, runs: pd.DataFrame) -> Estimate:
     """The mean loss of runs that differ in their seed alone, at the pairs that they bought."""
+    study, budget_flop = asked.study, asked.budget_flop
     method, params = str(runs["method"].iloc[0]), runs["params"].to_numpy(float)[:1]
     if method not in study.methods:
         return Estimate(math.nan)
-    bought = pd.to_numeric(runs.get(study.data, pd.Series(dtype=float)), errors="coerce").mean()
-    data = study.costs.data(method, params, budget_flop) if math.isnan(bought) else bought
-    draws = study.surface.draws(
-        method, params, np.atleast_1d(data), math.log(budget_flop), unique=study.distinct
-    )[:, 0]
+    told = all(warning.kind != "data-unknown" for warning in study.warnings)
+    data = study.costs.data(method, params, budget_flop)
+    if told and study.data in runs.columns:
+        data = np.array([runs[study.data].mean()])
+    draws = study.surface.draws(method, params, data, math.log(budget_flop), unique=study.distinct)[
+        :, 0
+    ]
     noise = np.random.default_rng(7).standard_normal(len(draws)) * study.surface.cells.noise
-    return Question(study, budget_flop).estimate(
-        method, draws * np.exp(noise / math.sqrt(len(runs))), True
-    )
+    return asked.estimate(method, draws * np.exp(noise / math.sqrt(len(runs))), True)
 
 
 def as_text(trial: Trial) -> str:

@@ -49,7 +49,7 @@ class Tuning:
         methods, names: Methods by number, and the settings that were varied.
         tries: Losses by settings. penalty: None where nothing was varied.
         cells: A row a cell, by its number: method, params, budget_flop, unique, data (of its best
-            run: what a run costs may depend on its settings), runs.
+            settings, which what a run costs may depend on), runs (of all its settings).
         related: By setting, whether its values are relative to the decoder's.
     """
 
