@@ -22,9 +22,9 @@ def usual_batch(family: str, params: float, budget_flop: float) -> int:
     The multiple is 0.18 for the small suite, up to 64 pairs: in runs/reference it is the best batch
     tried with full fine-tuning, at all nine sizes and budgets from 1e11 FLOP on where it was among
     several. A decoder that knows a language needs fewer steps: 0.7, which gives the best batch
-    tried with smollm2-135m in three of four places, one block at 2e12 FLOP (16 and 32, freezing;
-    runs/calibrated-real) and at 1e13, two at 3e13 (16 to 128; runs/real-decoder), and is 1 % behind
-    in the fourth, two blocks at 1e13; it stands in for a user's own.
+    tried with smollm2-135m in four of five places, one block at 2e12 FLOP (16 and 32, freezing;
+    runs/calibrated-real) and at 1e13, two at 3e13 (16 to 128; runs/real-decoder) and at 1e14 (64
+    and 128), and is 1 % behind in the fifth, two blocks at 1e13; it stands in for a user's own.
     """
     if family == "pythia":
         return 1024
