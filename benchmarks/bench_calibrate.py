@@ -21,11 +21,11 @@ ROOT = HERE.parent
 sys.path[:0] = [str(HERE), str(ROOT)]
 
 from designs import DESIGNS, Game  # noqa: E402
+from studies import with_tests  # noqa: E402
 from truths import METHODS, Truth, of_world, replay, simulated  # noqa: E402
 from worlds import drawn, worlds  # noqa: E402
 
 from toolkit.recipe.comparable import Comparable  # noqa: E402
-from toolkit.tables import read_table  # noqa: E402
 
 RESULT = HERE / "results" / "calibrate.json"
 # The design was made on streams 0, 5 and 7 of simulated truths, and on drawn worlds below 600.
@@ -37,8 +37,7 @@ LATER = (("enough-pairs", 1e12), ("enough-pairs", 3e12), ("enough-pairs", 1e13))
 
 def study(folder: Path = ROOT / "runs" / "reference") -> tuple[pd.DataFrame, float]:
     """The best settings of a study and its tests, and its distinct pairs."""
-    tables = [read_table(folder), *(read_table(p.parent) for p in folder.glob("*/runs.csv"))]
-    best = Comparable.of(pd.concat(tables, ignore_index=True)).best
+    best = Comparable.of(with_tests(folder)).best
     return best, float(best["unique_pairs"].max())
 
 

@@ -23,11 +23,11 @@ ROOT = HERE.parent
 sys.path[:0] = [str(HERE), str(ROOT)]
 
 from entry import entry  # noqa: E402
+from studies import with_tests  # noqa: E402
 from worlds import PARAMS, World, drawn, worlds  # noqa: E402
 
 from toolkit.recipe.recommendation import Recipe, recommend_from  # noqa: E402
 from toolkit.recipe.study import Study  # noqa: E402
-from toolkit.tables import read_table  # noqa: E402
 
 RESULT = HERE / "results" / "recipe.json"
 RULES = ("recipe", "parabolas", "gaussian process", "root of the budget", "same size", "largest",
@@ -159,11 +159,7 @@ def _held(
 
 def in_study(folder: Path) -> pd.DataFrame:
     """A study asked, from every cut of its budgets, for every larger one, tests included."""
-    tables = [
-        read_table(folder),
-        *(read_table(p.parent) for p in sorted(folder.glob("*/runs.csv"))),
-    ]
-    table = pd.concat(tables, ignore_index=True)
+    table = with_tests(folder)
     whole = cells_of(Study.of(table, draws=2).best)
     budgets, rows = sorted(whole["budget_flop"].unique()), []
     for cut in budgets[:-1]:

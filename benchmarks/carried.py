@@ -17,10 +17,10 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+from studies import with_tests
 
 from toolkit.decoders import catalogued
-from toolkit.recipe.comparable import SETTINGS
-from toolkit.tables import read_table
+from toolkit.recipe.comparable import best_settings
 from toolkit.training.defaults import batch_pairs
 
 RUNS = Path(__file__).resolve().parents[1] / "runs"
@@ -43,8 +43,7 @@ def main() -> None:
 
 def regrets(study: Path) -> pd.DataFrame:
     """One row a place and factor, of a study and the tests within it."""
-    tables = [study, *(table.parent for table in sorted(study.glob("*/runs.csv")))]
-    places = _places(pd.concat(map(read_table, tables), ignore_index=True))
+    places = _places(with_tests(study))
     rows = []
     for here in places:
         for factor in FACTORS if len(here["losses"]) > 1 else ():
@@ -57,9 +56,8 @@ def regrets(study: Path) -> pd.DataFrame:
 def _places(runs: pd.DataFrame) -> list[dict[str, Any]]:
     """Each with its batches' losses: the best of other settings, seeds' mean; runs of all pairs."""
     runs = runs[(runs["status"] == "finished") & runs["max_pairs"].isna()]
-    settings = [name for name in SETTINGS if name in runs.columns and name != "batch_pairs"]
-    means = runs.groupby([*PLACE, "batch_pairs", *settings], dropna=False)["loss"].mean()
-    least = means.groupby([*PLACE, "batch_pairs"]).min().reset_index()
+    tried = [*PLACE, "batch_pairs"]
+    least = best_settings(runs, tried).groupby(tried)["loss"].mean().reset_index()
     return [
         {
             **dict(zip(PLACE, key, strict=True)),

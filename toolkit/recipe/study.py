@@ -170,13 +170,15 @@ class Study:
         budget_flop: float,
         unique: float | None = None,
         *,
+        data: Array | None = None,
         common: bool = False,
     ) -> Array:
         """(R, q) draws of a method's mean loss with decoders of `params` (q,) for a budget.
 
+        `data` (q,) is what it buys, where that is known better than by what such decoders cost;
         `unique` and `common` as `toolkit.laws.surface.Surface.draws` has them.
         """
-        data = self.costs.data(method, params, budget_flop)
+        data = self.costs.data(method, params, budget_flop) if data is None else data
         unique = self.distinct if unique is None else unique
         return self.surface.draws(
             method, params, data, math.log(budget_flop), unique=unique, common=common

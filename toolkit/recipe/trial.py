@@ -15,6 +15,7 @@ import pandas as pd
 
 from toolkit.errors import ToolkitError
 from toolkit.laws import Estimate, as_json
+from toolkit.laws.optimiser import Array
 from toolkit.methods import SETTINGS as OWN
 from toolkit.recipe.comparable import COMPARABLE, SETTINGS, Comparable, Excluded, same_budget
 from toolkit.recipe.question import Question
@@ -133,11 +134,11 @@ def put_to_test(study: Study, table: pd.DataFrame, budget_flop: float | None = N
     settings = [name for name in SETTINGS if name in runs.columns]
     groups = [some for _, some in runs.groupby(["method", "params", *settings], dropna=False)]
     groups.sort(key=lambda some: float(some["loss"].mean()))
+    means = [float(some["loss"].mean()) for some in groups]
     place = _followed(recipe, [some.iloc[0] for some in groups], test.excluded)
-    least = float(groups[0]["loss"].mean())
     tried = []
-    for number, some in enumerate(groups):
-        first, mean = some.iloc[0], float(some["loss"].mean())
+    for number, (some, mean) in enumerate(zip(groups, means, strict=True)):
+        first = some.iloc[0]
         method, params, decoder = str(first["method"]), int(first["params"]), first.get("decoder")
         tried.append(
             Tried(
@@ -148,7 +149,7 @@ def put_to_test(study: Study, table: pd.DataFrame, budget_flop: float | None = N
                 len(some),
                 _predicted(asked, some),
                 measured=mean,
-                regret=mean - least,
+                regret=mean - means[0],
                 followed=number == place,
             )
         )
@@ -202,19 +203,21 @@ def _distance(recipe: Recipe, row: pd.Series) -> float:
 
 def _predicted(asked: Question, runs: pd.DataFrame) -> Estimate:
     """The mean loss of runs that differ in their seed alone, at the pairs that they bought."""
-    study, budget_flop = asked.study, asked.budget_flop
-    method, params = str(runs["method"].iloc[0]), runs["params"].to_numpy(float)[:1]
+    study, method = asked.study, str(runs["method"].iloc[0])
     if method not in study.methods:
         return Estimate(math.nan)
-    told = all(warning.kind != "data-unknown" for warning in study.warnings)
-    data = study.costs.data(method, params, budget_flop)
-    if told and study.data in runs.columns:
-        data = np.array([runs[study.data].mean()])
-    draws = study.surface.draws(method, params, data, math.log(budget_flop), unique=study.distinct)[
-        :, 0
-    ]
+    params, data = runs["params"].to_numpy(float)[:1], _bought(study, runs)
+    draws = study.losses(method, params, asked.budget_flop, data=data)[:, 0]
     noise = np.random.default_rng(7).standard_normal(len(draws)) * study.surface.cells.noise
     return asked.estimate(method, draws * np.exp(noise / math.sqrt(len(runs))), True)
+
+
+def _bought(study: Study, runs: pd.DataFrame) -> Array | None:
+    """(1,) pairs (or tokens) that runs saw; None where the study's or their table does not tell."""
+    made_up = any(warning.kind == "data-unknown" for warning in study.warnings)
+    if made_up or study.data not in runs.columns:
+        return None
+    return np.array([runs[study.data].mean()])
 
 
 def as_text(trial: Trial) -> str:
