@@ -8,9 +8,12 @@ from pathlib import Path
 
 import pytest
 from chromium import headless
+from selenium.webdriver.support.expected_conditions import url_to_be
+from selenium.webdriver.support.ui import WebDriverWait
 
 ROOT = Path(__file__).resolve().parent.parent
 PHONE = 390  # Pixels.
+READY = "return document.readyState === 'complete'"
 
 pytestmark = [pytest.mark.slow, pytest.mark.process]
 
@@ -53,6 +56,10 @@ def test_every_page_opens_offline_in_light_and_dark_at_a_phone_s_width(site, bro
     assert len(pages) > 25
     for page in pages:
         browser.get(page.as_uri())
+        if page == site / "index.html":  # It forwards: until then its body may be gone any moment.
+            wait = WebDriverWait(browser, 60)
+            wait.until(url_to_be((site / "docs" / "index.html").as_uri()))
+            wait.until(lambda opened: opened.execute_script(READY))
         asked = browser.execute_script(
             "return performance.getEntriesByType('resource').map(e => e.name)"
         )
